@@ -1,0 +1,321 @@
+"""The typed configuration: one YAML file, overrides from the environment, nothing unknown accepted.
+
+`load` is called once at the edge (the command line, `start_runtime.py`); what comes out is handed
+down. Keys that caikit knows keep caikit's names and meaning, so a caikit configuration works here.
+Relative paths in a file are relative to the folder of that file.
+
+    config = kitfox.config.load(Path("server/config.yml"))
+    config.runtime.grpc.port
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+
+from kitfox.errors import InvalidArgument
+
+__all__ = ["Config", "ConfigError", "describe", "load", "parse"]
+
+
+class ConfigError(InvalidArgument):
+    """A configuration that cannot be used; the message names file or variable, key and cure."""
+
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port number, 0 to 65535")]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Bytes = Annotated[int, msgspec.Meta(ge=1024)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A group of keys."""
+
+
+class Grpc(Section, frozen=True):
+    """The listener that is announced as the gRPC one; it answers REST as well."""
+
+    enabled: bool = True
+    port: Port = 8085
+    server_shutdown_grace_period_seconds: Seconds = 45
+
+
+class Http(Section, frozen=True):
+    """The listener that is announced as the REST one; it answers gRPC as well."""
+
+    enabled: bool = True
+    port: Port = 8080
+    route_prefix: str = "api/v1"
+    server_shutdown_grace_period_seconds: Seconds = 5
+
+
+class Metrics(Section, frozen=True):
+    """Where Prometheus reads."""
+
+    enabled: bool = True
+    port: Port = 8086
+
+
+class TrainingOutput(Section, frozen=True):
+    """Where trained models are written."""
+
+    output_dir: str = "training_output"
+    save_with_id: bool = True
+
+
+class ServiceGeneration(Section, frozen=True):
+    """What is derived from the library, and under which names."""
+
+    enable_inference: bool = True
+    enable_training: bool = True
+    package: str = ""
+    domain: str = ""
+
+
+class Runtime(Section, frozen=True):
+    """The server and what it serves; the names are caikit's."""
+
+    library: str = ""
+    python_path: list[str] = []
+    local_models_dir: str = "models"
+    load_new_local_models: bool = True
+    lazy_load_local_models: bool = False
+    lazy_load_poll_period_seconds: Seconds | None = 10
+    wait_for_initial_model_loads: bool = True
+    server_thread_pool_size: Positive = 100
+    grpc: Grpc = Grpc()
+    http: Http = Http()
+    metrics: Metrics = Metrics()
+    training: TrainingOutput = TrainingOutput()
+    service_generation: ServiceGeneration = ServiceGeneration()
+
+
+class Server(Section, frozen=True):
+    """The data plane."""
+
+    address: str = "0.0.0.0"  # noqa: S104 -- a model server is there to be reached
+    max_message_size: Bytes = 32 * 1024 * 1024
+
+
+class Training(Section, frozen=True):
+    """The job store and the scheduler."""
+
+    store: str = ""
+    max_concurrent: Positive = 2
+    queue_limit: Positive = 1000
+
+
+class DataStreams(Section, frozen=True):
+    """Where training data is looked for."""
+
+    file_source_base: str | None = None
+
+
+class Log(Section, frozen=True):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error", "off"] = "info"
+    formatter: Literal["json", "pretty"] = "json"
+
+
+class Config(Section, frozen=True):
+    """Everything that can be configured. `docs/configuration.md` explains each key."""
+
+    runtime: Runtime = Runtime()
+    server: Server = Server()
+    training: Training = Training()
+    data_streams: DataStreams = DataStreams()
+    log: Log = Log()
+
+    @property
+    def store_url(self) -> str:
+        """The URL of the job store: as configured, else a SQLite file beside the trainings."""
+        if self.training.store:
+            return self.training.store
+        return f"sqlite:///{Path(self.runtime.training.output_dir) / 'jobs.sqlite3'}"
+
+
+# Keys that hold a path, and so are made absolute from the folder of the file that names them.
+_PATHS = (
+    ("runtime", "local_models_dir"),
+    ("runtime", "training", "output_dir"),
+    ("runtime", "python_path"),
+    ("data_streams", "file_source_base"),
+)
+
+
+def load(
+    *files: Path | str,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Reads the configuration.
+
+    Args:
+        files: YAML files; a later one overrides an earlier one key by key. Files named in the
+            variable `CONFIG_FILES` (comma separated) come after these.
+        environ: Variables; `runtime.grpc.port` is overridden by `RUNTIME_GRPC_PORT`, and so on
+            for every key that holds a single value.
+        overrides: Values from the caller, as a nested mapping; they win over everything.
+
+    Raises:
+        ConfigError: A file is missing, is no YAML, or names a key or value that does not exist.
+
+    Example:
+        >>> load(environ={"RUNTIME_GRPC_PORT": "9000"}).runtime.grpc.port
+        9000
+    """
+    environ = os.environ if environ is None else environ
+    named = [name.strip() for name in environ.get("CONFIG_FILES", "").split(",") if name.strip()]
+    merged: dict[str, Any] = {}
+    for file in [*files, *named]:
+        _merge(merged, _read(Path(file)))
+    _override(merged, environ)
+    if overrides:
+        _check_names(overrides, Config, "the caller's overrides", ())
+        _merge(merged, overrides)
+    return parse(merged, source="the configuration")
+
+
+def parse(values: Mapping[str, Any], *, source: str) -> Config:
+    """Turns a nested mapping into a `Config`.
+
+    Args:
+        values: What a file would hold.
+        source: Named in errors.
+
+    Raises:
+        ConfigError: An unknown key, or a value of the wrong type or range.
+    """
+    _check_names(values, Config, source, ())
+    try:
+        return msgspec.convert(values, Config, strict=False)
+    except msgspec.ValidationError as err:
+        text, _, path = str(err).partition(" - at `$.")
+        raise ConfigError(f"{source}: {path.rstrip('`') or 'top level'}: {text}") from err
+
+
+def describe(config: Config) -> Iterator[tuple[str, Any]]:
+    """Every key, dotted, with its value."""
+    yield from _describe(config, "")
+
+
+def _describe(section: Section, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _describe(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as err:
+        raise ConfigError(f"cannot read configuration file {file}: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"configuration file {file} is not UTF-8 text") from err
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        mark = getattr(err, "problem_mark", None)
+        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(err, "problem", None) or "not readable"
+        raise ConfigError(f"{file}{where}: not valid YAML: {problem}") from err
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected keys and values, got {type(values).__name__}")
+    _check_names(values, Config, str(file), ())
+    _apply_paths(values, file.absolute().parent)
+    # Checked alone as well, so that a wrong value is reported with the file that holds it.
+    parse(values, source=str(file))
+    return values
+
+
+def _apply_paths(values: dict[str, Any], base: Path) -> None:
+    """Makes the path values absolute."""
+    for *sections, key in _PATHS:
+        section: Any = values
+        for name in sections:
+            section = section.get(name) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or section.get(key) is None:
+            continue
+        value = section[key]
+        if isinstance(value, str):
+            section[key] = os.path.normpath(base / value)
+        elif isinstance(value, list):
+            section[key] = [os.path.normpath(base / str(item)) for item in value]
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        elif isinstance(value, Mapping):
+            into[key] = dict(value)
+        else:
+            into[key] = value
+
+
+def _override(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for path, kind in _leaves(Config, ()):
+        text = environ.get("_".join(path).upper())
+        if text is None:
+            continue
+        value: Any = None if text in ("", "null") and type(None) in get_args(kind) else text
+        try:
+            msgspec.convert(value, kind, strict=False)
+        except msgspec.ValidationError as err:
+            name = "_".join(path).upper()
+            raise ConfigError(f"variable {name} ({'.'.join(path)}): {err}") from err
+        section = values
+        for name in path[:-1]:
+            section = section.setdefault(name, {})
+        section[path[-1]] = value
+
+
+def _leaves(
+    section: type[Section], prefix: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, kind in get_type_hints(section, include_extras=True).items():
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from _leaves(kind, (*prefix, name))
+        elif get_origin(kind) is not list:
+            yield (*prefix, name), kind
+
+
+def _check_names(
+    values: Mapping[str, Any], section: type[Section], source: str, prefix: Sequence[str]
+) -> None:
+    known = get_type_hints(section)
+    for key, value in values.items():
+        path = ".".join([*prefix, str(key)])
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            nearest = close[0] if close else _elsewhere(str(key))
+            dotted = nearest if "." in nearest else ".".join([*prefix, nearest])
+            hint = f"did you mean {dotted!r}?" if nearest else f"known: {', '.join(sorted(known))}"
+            raise ConfigError(f"{source}: unknown key {path!r}; {hint}")
+        kind = known[key]
+        if isinstance(kind, type) and issubclass(kind, Section):
+            if value is None:
+                continue
+            if not isinstance(value, Mapping):
+                raise ConfigError(
+                    f"{source}: {path}: expected a section with the keys "
+                    f"{', '.join(kind.__struct_fields__)}, got {type(value).__name__}"
+                )
+            _check_names(value, kind, source, [*prefix, str(key)])
+
+
+def _elsewhere(key: str) -> str:
+    """The dotted name of a key that has this name, or nearly, in any section."""
+    names = {path[-1]: ".".join(path) for path, _ in _leaves(Config, ())}
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
+    return names[close[0]] if close else ""
