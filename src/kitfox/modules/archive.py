@@ -1,0 +1,135 @@
+"""Model folders as zip files: packed for transport, unpacked only below the given folder."""
+
+import io
+import lzma
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO, TypeAlias
+
+from kitfox.errors import InvalidArgument, ResourceExhausted
+from kitfox.modules.config import CONFIG_FILE
+
+__all__ = ["Archive", "UnsafeArchive", "extract", "find_model_folder", "pack_folder"]
+
+Archive: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+"""A zip file: its path, its content, or an open file."""
+
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # an unknown compression
+    RuntimeError,  # an encrypted member
+)
+
+
+class UnsafeArchive(InvalidArgument):
+    """A zip file with a member that would be written outside of the folder it is unpacked to.
+
+    Args:
+        member: The member's name.
+        why: What is wrong with it.
+    """
+
+    def __init__(self, member: str, why: str) -> None:
+        self.member = member
+        super().__init__(f"Refused to unpack: the archive's member {member!r} {why}")
+
+
+def extract(archive: Archive, folder: str | os.PathLike[str], force_overwrite: bool = False) -> str:
+    """Unpacks a zip file; all members are checked before the first one is written.
+
+    Args:
+        archive: The zip file.
+        folder: Where to; made when it is missing.
+        force_overwrite: Whether `folder` may exist; it is then replaced.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        FileExistsError: The folder exists.
+        UnsafeArchive: A member's path leads out of the folder, or a member is a link.
+        InvalidArgument: It is no zip file, or a damaged one.
+        ResourceExhausted: It does not fit on the disk.
+    """
+    target = Path(folder).absolute()
+    with _open(archive) as opened:
+        for member in opened.infolist():
+            _check_member(member)
+        if target.exists() and not force_overwrite:
+            raise FileExistsError(f"`{target}` exists; pass force_overwrite=True to replace it")
+        if target.exists():
+            shutil.rmtree(target)
+        target.mkdir(parents=True)
+        try:
+            _check_space(opened, target)
+            opened.extractall(target)
+        except BaseException as error:
+            shutil.rmtree(target, ignore_errors=True)
+            if isinstance(error, _UNREADABLE):
+                raise InvalidArgument(f"The archive cannot be unpacked: {error}") from error
+            raise
+    return str(target)
+
+
+def _check_space(archive: zipfile.ZipFile, target: Path) -> None:
+    """Refuses what does not fit; a member never unpacks to more than the archive says."""
+    needed = sum(member.file_size for member in archive.infolist())
+    free = shutil.disk_usage(target).free
+    if needed > free:
+        raise ResourceExhausted(
+            f"The archive unpacks to {needed} bytes, but only {free} are free at `{target.parent}`"
+        )
+
+
+def find_model_folder(folder: str | os.PathLike[str]) -> str:
+    """The folder that holds `config.yml`: this one, or the only one in it.
+
+    Folders whose name begins with two underscores (`__MACOSX`) do not count.
+    """
+    root = Path(folder)
+    if not (root / CONFIG_FILE).is_file():
+        inner = [item for item in root.iterdir() if item.is_dir() and item.name[:2] != "__"]
+        if len(inner) == 1 and (inner[0] / CONFIG_FILE).is_file():
+            return str(inner[0])
+    return str(root)
+
+
+def pack_folder(folder: str | os.PathLike[str], target: str | os.PathLike[str] | BinaryIO) -> None:
+    """Writes a folder's files into a zip file, with paths relative to the folder.
+
+    Args:
+        folder: What to pack; empty folders in it are kept.
+        target: A path, or a binary file open for writing.
+    """
+    root = Path(folder)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        for item in sorted(root.rglob("*")):
+            archive.write(item, item.relative_to(root).as_posix())
+
+
+def _open(archive: Archive) -> zipfile.ZipFile:
+    opened = io.BytesIO(archive) if isinstance(archive, bytes) else archive
+    try:
+        return zipfile.ZipFile(opened)
+    except zipfile.BadZipFile as error:
+        name = "The data" if isinstance(archive, bytes) else f"`{archive}`"
+        raise InvalidArgument(f"{name} cannot be read as a zip file: {error}") from error
+
+
+def _check_member(member: zipfile.ZipInfo) -> None:
+    name = member.filename
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    if posix.is_absolute() or windows.is_absolute() or windows.drive or windows.root:
+        raise UnsafeArchive(name, "has an absolute path")
+    if ".." in posix.parts or ".." in windows.parts:
+        raise UnsafeArchive(name, "points outside of the folder")
+    mode = stat.S_IFMT(member.external_attr >> 16)
+    if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise UnsafeArchive(name, "is neither a file nor a folder")
