@@ -1,0 +1,23 @@
+"""What is known of a call beside its arguments, as a module's method sees it."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+__all__ = ["RuntimeServerContextType"]
+
+
+class RuntimeServerContextType(Protocol):
+    """The type of the parameter that `taskmethod(context_arg=...)` names.
+
+    It is the same for gRPC and REST. The parameter has a default, so that the method can be called
+    from Python as well:
+
+        def run(self, text: str, context: RuntimeServerContextType | None = None) -> Answer: ...
+    """
+
+    model_id: str
+    """The model that the caller named."""
+    request_id: str
+    """Identifies the call in logs and errors."""
+    metadata: Mapping[str, str]
+    """gRPC metadata or HTTP headers, by name in lower case."""

@@ -1,0 +1,3 @@
+"""Data objects for time series: none yet."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Data objects for images: none yet."""
+
+__all__: list[str] = []
