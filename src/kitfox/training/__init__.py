@@ -1,0 +1,35 @@
+"""Training jobs: durable records, a scheduler, a worker process for each job.
+
+store = JobStore("sqlite:///training_output/jobs.sqlite3")
+scheduler = Scheduler(store=store, max_concurrent=2)
+scheduler.start()
+service = TrainingService(store=store, scheduler=scheduler, output_dir="training_output",
+                          libraries=[Library(package="sample_lib", path="/srv/app")])
+job = service.start(SampleModule, {"batch_size": 4}, "my model")
+service.get(job.id).state
+"""
+
+from kitfox.training.jobs import IllegalMove, Job, JobState, Library, Progress
+from kitfox.training.launchers import Launcher, SubprocessLauncher, WorkerHandle
+from kitfox.training.progress import TrainingContext, training_context
+from kitfox.training.scheduler import Scheduler
+from kitfox.training.service import TrainingService
+from kitfox.training.store import JobStore
+from kitfox.training.warm_launcher import WarmLauncher
+
+__all__ = [
+    "IllegalMove",
+    "Job",
+    "JobState",
+    "JobStore",
+    "Launcher",
+    "Library",
+    "Progress",
+    "Scheduler",
+    "SubprocessLauncher",
+    "TrainingContext",
+    "TrainingService",
+    "WarmLauncher",
+    "WorkerHandle",
+    "training_context",
+]

@@ -1,0 +1,173 @@
+"""What a training job is: its states, the moves between them, and the record that the store keeps.
+
+QUEUED -> RUNNING -> COMPLETED or ERRORED is the plain way; a cancel takes QUEUED to CANCELED, and
+RUNNING over CANCELING to CANCELED.
+"""
+
+import datetime
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kitfox.errors import FailedPrecondition
+
+__all__ = [
+    "MOVES",
+    "TERMINAL",
+    "IllegalMove",
+    "Job",
+    "JobState",
+    "Library",
+    "Progress",
+    "check_move",
+]
+
+
+class JobState(enum.StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "QUEUED"
+    """It is in the store and waits for a free place."""
+    RUNNING = "RUNNING"
+    """A scheduler has claimed it; a worker is being started, trains or saves."""
+    CANCELING = "CANCELING"
+    """Somebody asked for its end while it ran; its processes are being stopped."""
+    CANCELED = "CANCELED"
+    """It ended on request: none of its processes is left and it has made no model."""
+    COMPLETED = "COMPLETED"
+    """Its model lies, whole and synced, where the record says."""
+    ERRORED = "ERRORED"
+    """It ended without a model; `reasons` says why."""
+
+
+MOVES: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELED}),
+    # Back to QUEUED: the scheduler ended after the claim and before a worker began.
+    JobState.RUNNING: frozenset(
+        {JobState.COMPLETED, JobState.ERRORED, JobState.CANCELING, JobState.QUEUED}
+    ),
+    # To COMPLETED: the model was in its place when the request to cancel came.
+    JobState.CANCELING: frozenset({JobState.CANCELED, JobState.COMPLETED}),
+    JobState.CANCELED: frozenset(),
+    JobState.COMPLETED: frozenset(),
+    JobState.ERRORED: frozenset(),
+}
+"""The states that may follow each state."""
+
+TERMINAL: frozenset[JobState] = frozenset(state for state, after in MOVES.items() if not after)
+"""The states in which a job stays for ever."""
+
+
+class IllegalMove(FailedPrecondition):
+    """A change of state that `MOVES` does not hold.
+
+    Args:
+        before: The state to leave.
+        after: The state to enter.
+    """
+
+    def __init__(self, before: JobState, after: JobState) -> None:
+        self.before = before
+        self.after = after
+        allowed = ", ".join(sorted(MOVES[before])) or "nothing: it is final"
+        super().__init__(f"A job cannot go from {before} to {after}; it may go to {allowed}")
+
+
+def check_move(before: JobState, after: JobState) -> None:
+    """Raises `IllegalMove` unless `MOVES` allows the step."""
+    if after not in MOVES[before]:
+        raise IllegalMove(before, after)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Library:
+    """A package of the author that a worker imports before it looks for the module."""
+
+    package: str
+    """The name to import."""
+    path: str = ""
+    """The entry of `sys.path` that it needs; empty if it is installed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a training says it is."""
+
+    fraction: float | None = None
+    """0 to 1, where it can be told."""
+    step: int | None = None
+    """The step that was done last."""
+    total: int | None = None
+    """The number of steps there will be, where it is known."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What the training measures, by name: the newest value of each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One job as the store knows it. A change makes a new record."""
+
+    id: str
+    """The training id: UUID text."""
+    kind: str = "training"
+    """What sort of job; there is one so far."""
+    state: JobState = JobState.QUEUED
+    """Where it is in its life."""
+    module_id: str
+    """Which module trains."""
+    module_name: str = ""
+    """That module's name, for people."""
+    module_version: str = ""
+    """That module's version when the job was accepted."""
+    model_name: str = ""
+    """What the caller calls the model that comes out."""
+    parameters: str | None = None
+    """JSON object, keyed by the parameters of `train`. None where it was not asked for: it may
+    be as large as the training data, so lists and claims leave it in the store."""
+    libraries: tuple[Library, ...] = ()
+    """What the worker imports."""
+    model_paths: Mapping[str, str] = field(default_factory=dict)
+    """Where each model lies that the parameters name by id."""
+    data_base_dir: str = ""
+    """Training files with a relative name are looked for here; empty: in the working directory."""
+    working_dir: str = ""
+    """The worker's working directory; empty: the scheduler's."""
+    output_path: str = ""
+    """Where the model will lie."""
+    overwrite: bool = False
+    """Whether a model that lies there already is replaced; else the training fails."""
+    log_path: str = ""
+    """The file that has all that the training printed and logged."""
+    created: datetime.datetime
+    """When it was accepted (aware, UTC, as all times here)."""
+    started: datetime.datetime | None = None
+    """When it was last claimed."""
+    finished: datetime.datetime | None = None
+    """When it entered a terminal state."""
+    attempt: int = 0
+    """How often it was claimed; what an earlier attempt still tries to write is refused."""
+    worker_host: str = ""
+    """The machine on which its scheduler runs; empty before the first claim."""
+    worker_pid: int | None = None
+    """The process that trains: set when the worker begins."""
+    worker_start: str = ""
+    """When that process started, in the kernel's words; tells it from a later one of its number."""
+    heartbeat: datetime.datetime | None = None
+    """When the worker last gave a sign of life."""
+    progress: Progress | None = None
+    """What the training last reported, if it reports."""
+    log_tail: str = ""
+    """The end of the log."""
+    reasons: tuple[str, ...] = ()
+    """Why it is ERRORED: sentences."""
+    peak_memory: int | None = None
+    """The most memory that the worker held, in bytes."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it ran on: versions of Python, Kitfox and the libraries, platform, host."""
+
+    @property
+    def duration(self) -> datetime.timedelta | None:
+        """From the claim to the end; None while there is no end, or was no start."""
+        if self.started is None or self.finished is None:
+            return None
+        return self.finished - self.started

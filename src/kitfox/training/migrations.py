@@ -1,0 +1,115 @@
+"""The store's tables, as numbered steps from nothing to what `store.py` expects.
+
+A step that has been released is never edited; a change is a new step. Rows hold plain text and
+whole numbers (times in microseconds since 1970, UTC), so that every database keeps them alike.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kitfox.training.database import Connection, Database, StoreError
+
+__all__ = ["MIGRATIONS", "Migration", "migrate"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Migration:
+    """One step."""
+
+    number: int
+    """The version of the schema after it; counts from 1 without gaps."""
+    about: str
+    """What it changes."""
+    statements: Callable[[Database], Sequence[str]]
+    """The SQL, for the database at hand."""
+
+
+def _first(database: Database) -> Sequence[str]:
+    return (
+        f"""CREATE TABLE jobs (
+            number {database.row_number},
+            id VARCHAR(64) NOT NULL UNIQUE,
+            kind VARCHAR(32) NOT NULL,
+            state VARCHAR(16) NOT NULL,
+            claim VARCHAR(32),
+            module_id TEXT NOT NULL,
+            module_name TEXT NOT NULL,
+            module_version TEXT NOT NULL,
+            model_name TEXT NOT NULL,
+            libraries TEXT NOT NULL,
+            model_paths TEXT NOT NULL,
+            data_base_dir TEXT NOT NULL,
+            working_dir TEXT NOT NULL,
+            output_path TEXT NOT NULL,
+            overwrite INTEGER NOT NULL,
+            log_path TEXT NOT NULL,
+            created BIGINT NOT NULL,
+            started BIGINT,
+            finished BIGINT,
+            attempt INTEGER NOT NULL,
+            worker_host TEXT NOT NULL,
+            worker_pid INTEGER,
+            worker_start TEXT NOT NULL,
+            heartbeat BIGINT,
+            progress TEXT,
+            log_tail TEXT NOT NULL,
+            reasons TEXT NOT NULL,
+            peak_memory BIGINT,
+            environment TEXT NOT NULL
+        )""",
+        "CREATE INDEX jobs_by_state ON jobs (state, number)",
+        # Apart from the record: updates rewrite whole rows, and these may be as large as the data.
+        """CREATE TABLE job_parameters (
+            job_id VARCHAR(64) NOT NULL PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+            parameters TEXT NOT NULL
+        )""",
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(number=1, about="jobs and their parameters", statements=_first),
+)
+"""All steps, oldest first."""
+
+
+def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """Brings the tables to the newest version and returns its number.
+
+    One transaction: a failure on the way leaves the store as it was. A store that a later Kitfox
+    has written, or that is somebody else's database, is refused untouched.
+    """
+    with database.read() as connection:
+        if _version(connection, database) == len(migrations):
+            return len(migrations)
+    with database.write() as connection:
+        database.lock_schema(connection)
+        version = _version(connection, database)
+        if version > len(migrations):
+            raise StoreError(
+                database.name,
+                f"has version {version}, made by a later Kitfox; this one knows versions up to "
+                f"{len(migrations)}",
+            )
+        if version == 0:
+            connection.change("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+            connection.change("INSERT INTO schema_version (version) VALUES (0)")
+        for migration in migrations[version:]:
+            for statement in migration.statements(database):
+                connection.change(statement)
+            connection.change("UPDATE schema_version SET version = :n", n=migration.number)
+    return len(migrations)
+
+
+def _version(connection: Connection, database: Database) -> int:
+    """The version that the store says it has; 0 for an empty database."""
+    tables = database.tables(connection)
+    if "schema_version" in tables:
+        rows = connection.query("SELECT version FROM schema_version")
+        if len(rows) == 1:
+            return int(rows[0]["version"])
+    if tables:
+        raise StoreError(
+            database.name,
+            f"is no Kitfox job store: it holds other tables ({', '.join(sorted(tables)[:5])})",
+        )
+    return 0

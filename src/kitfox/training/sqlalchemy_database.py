@@ -1,0 +1,90 @@
+"""A job store that several servers share: PostgreSQL, or what else SQLAlchemy can speak to.
+
+Only this file imports SQLAlchemy.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import sqlalchemy
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from kitfox.errors import Code, InvalidArgument, Unavailable
+from kitfox.training.database import Connection, Row, StoreError
+
+__all__ = ["SqlAlchemyDatabase"]
+
+_SCHEMA_LOCK = 0x6B6974666F78
+"""The number of the advisory lock: `kitfox` in ASCII."""
+
+
+class _SqlAlchemyConnection:
+    """Statements of one transaction."""
+
+    def __init__(self, raw: sqlalchemy.Connection) -> None:
+        self._raw = raw
+
+    def query(self, sql: str, **values: object) -> list[Row]:
+        return [dict(row) for row in self._raw.execute(sqlalchemy.text(sql), values).mappings()]
+
+    def change(self, sql: str, **values: object) -> int:
+        return self._raw.execute(sqlalchemy.text(sql), values).rowcount
+
+
+class SqlAlchemyDatabase:
+    """A database server."""
+
+    shared = True
+    row_number = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    for_update = "FOR UPDATE"
+    skip_locked = "FOR UPDATE SKIP LOCKED"
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._engine = sqlalchemy.create_engine(url, pool_pre_ping=True)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise InvalidArgument(f"The job store URL cannot be used: {error}") from error
+        self.url = url
+        self.name = self._engine.url.render_as_string(hide_password=True)
+        if self._engine.dialect.name != "postgresql":
+            raise InvalidArgument(
+                f"The job store URL {self.name} names a {self._engine.dialect.name} database; "
+                "expected sqlite or postgresql"
+            )
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that changes."""
+        with self._explained(), self._engine.begin() as raw:
+            yield _SqlAlchemyConnection(raw)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that looks."""
+        with self._explained(), self._engine.connect() as raw:
+            yield _SqlAlchemyConnection(raw)
+
+    def tables(self, connection: Connection) -> set[str]:
+        """The names of the tables."""
+        rows = connection.query(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+        )
+        return {row["table_name"] for row in rows}
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Waits for others who change tables."""
+        connection.query("SELECT pg_advisory_xact_lock(:key)", key=_SCHEMA_LOCK)
+
+    def close(self) -> None:
+        """Closes the pool."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            why = f"The job store {self.name} cannot be reached: {error.orig}"
+            raise Unavailable(why) from error
+        except DBAPIError as error:
+            raise StoreError(self.name, f"failed: {error.orig}", code=Code.INTERNAL) from error

@@ -1,0 +1,218 @@
+"""The job store: one suite over every database."""
+
+import datetime
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from kitfox.errors import AlreadyExists, JobNotFound, ResourceExhausted
+from kitfox.training import IllegalMove, Job, JobState, JobStore, Library, Progress
+
+Make = Callable[..., Job]
+
+
+def start(store: JobStore, job: Job) -> Job:
+    """Adds, claims and begins a job."""
+    store.add(job)
+    claimed = store.claim_next(host="here")
+    assert claimed is not None
+    begun = store.begin(claimed.id, attempt=claimed.attempt, pid=7, start="9@x", environment={})
+    assert begun is not None
+    return begun
+
+
+def test_what_was_added_is_found_whole(store: JobStore, make_job: Make) -> None:
+    job = make_job(
+        model_name="naïve \N{FOX FACE}",
+        libraries=(Library(package="a", path="/b"), Library(package="c")),
+        model_paths={"base": "/models/base"},
+        overwrite=True,
+        parameters='{"x": 1}',
+    )
+    store.add(job)
+    found = store.get(job.id)
+    assert found.parameters is None
+    assert store.parameters(job.id) == '{"x": 1}'
+    assert found == Job(
+        **{name: getattr(job, name) for name in Job.__slots__ if name != "parameters"}
+    )
+
+
+def test_another_process_sees_it_at_once(store: JobStore, make_job: Make) -> None:
+    job = make_job()
+    store.add(job)
+    other = JobStore(store.url, create=False)
+    assert other.get(job.id).id == job.id
+    other.close()
+
+
+def test_an_unknown_id_is_named(store: JobStore) -> None:
+    with pytest.raises(JobNotFound, match=r"^Unknown training_id: x$"):
+        store.get("x")
+    with pytest.raises(JobNotFound, match=r"^Unknown training_id: x$"):
+        store.parameters("x")
+
+
+def test_an_id_is_used_once(store: JobStore, make_job: Make) -> None:
+    job = make_job()
+    store.add(job)
+    with pytest.raises(AlreadyExists, match=job.id):
+        store.add(job)
+
+
+def test_the_queue_is_bounded(store: JobStore, make_job: Make) -> None:
+    store.add(make_job(), queue_limit=2)
+    store.add(make_job(), queue_limit=2)
+    with pytest.raises(ResourceExhausted, match=r"2 jobs.*training\.queue_limit is 2"):
+        store.add(make_job(), queue_limit=2)
+    store.claim_next(host="here")
+    store.add(make_job(), queue_limit=2)
+
+
+def test_jobs_are_claimed_in_order_and_once(store: JobStore, make_job: Make) -> None:
+    jobs = [make_job() for _ in range(3)]
+    for job in jobs:
+        store.add(job)
+    claimed = [store.claim_next(host="here") for _ in range(4)]
+    assert [job and job.id for job in claimed] == [*(job.id for job in jobs), None]
+    first = claimed[0]
+    assert first is not None
+    assert (first.state, first.attempt, first.worker_host) == (JobState.RUNNING, 1, "here")
+    assert first.started is not None
+    assert first.started.tzinfo is datetime.UTC
+
+
+def test_no_two_claimants_get_the_same_job(store: JobStore, make_job: Make) -> None:
+    for _ in range(40):
+        store.add(make_job())
+    claimed: list[str] = []
+
+    def claim() -> None:
+        other = JobStore(store.url, create=False)
+        while (job := other.claim_next(host="here")) is not None:
+            claimed.append(job.id)
+        other.close()
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(claimed) == len(set(claimed)) == 40
+
+
+def test_jobs_are_listed_by_state_in_pages(store: JobStore, make_job: Make) -> None:
+    jobs = [make_job() for _ in range(5)]
+    for job in jobs:
+        store.add(job)
+    store.claim_next(host="here")
+    ids = [job.id for job in jobs]
+    assert [job.id for job in store.list()] == ids[::-1]
+    assert [job.id for job in store.list(newest_first=False, limit=2, offset=1)] == ids[1:3]
+    assert [job.id for job in store.list(states=[JobState.RUNNING])] == ids[:1]
+    assert store.list(states=[]) == []
+    assert store.counts() == dict.fromkeys(JobState, 0) | {"QUEUED": 4, "RUNNING": 1}
+
+
+def test_a_worker_gives_signs_of_life(store: JobStore, make_job: Make) -> None:
+    job = start(store, make_job())
+    assert (job.worker_pid, job.worker_start) == (7, "9@x")
+    progress = Progress(fraction=0.5, step=1, total=2, metrics={"loss": float("nan"), "f1": 0.25})
+    assert store.beat(job.id, attempt=1, progress=progress, log_tail="nul \0 and \ud800")
+    found = store.get(job.id)
+    assert found.heartbeat is not None
+    assert found.progress is not None
+    assert found.progress.fraction == 0.5
+    assert found.progress.metrics["f1"] == 0.25
+    assert found.log_tail == "nul \N{REPLACEMENT CHARACTER} and ?"
+
+
+def test_a_move_is_made_only_from_the_named_states(store: JobStore, make_job: Make) -> None:
+    job = make_job()
+    store.add(job)
+    assert store.move(job.id, [JobState.RUNNING], JobState.ERRORED) is None
+    assert store.get(job.id).state is JobState.QUEUED
+    canceled = store.move(job.id, [JobState.QUEUED], JobState.CANCELED)
+    assert canceled is not None
+    assert canceled.finished is not None
+
+
+def test_an_illegal_move_is_refused_whatever_the_state(store: JobStore, make_job: Make) -> None:
+    job = make_job()
+    store.add(job)
+    with pytest.raises(IllegalMove, match=r"cannot go from COMPLETED to RUNNING; .* nothing"):
+        store.move(job.id, [JobState.QUEUED, JobState.COMPLETED], JobState.RUNNING)
+    assert store.get(job.id).state is JobState.QUEUED
+
+
+def test_reasons_and_measurements_come_with_the_end(store: JobStore, make_job: Make) -> None:
+    job = start(store, make_job())
+    store.move(
+        job.id,
+        [JobState.RUNNING],
+        JobState.ERRORED,
+        attempt=1,
+        reasons=("It broke.",),
+        log_tail="Traceback",
+        peak_memory=12345678901,
+    )
+    found = store.get(job.id)
+    assert (found.state, found.reasons) == (JobState.ERRORED, ("It broke.",))
+    assert (found.log_tail, found.peak_memory) == ("Traceback", 12345678901)
+    assert found.duration is not None
+
+
+def test_an_old_attempt_changes_nothing(store: JobStore, make_job: Make) -> None:
+    job = make_job()
+    store.add(job)
+    store.claim_next(host="here")
+    assert store.requeue(job.id, attempt=1)
+    again = store.claim_next(host="here")
+    assert again is not None
+    assert again.attempt == 2
+    published: list[str] = []
+
+    assert store.begin(job.id, attempt=1, pid=7, start="9", environment={}) is None
+    assert store.move(job.id, [JobState.RUNNING], JobState.ERRORED, attempt=1) is None
+    assert not store.beat(job.id, attempt=1, progress=None, log_tail="old")
+    assert not store.requeue(job.id, attempt=1)
+    assert store.publish(job.id, attempt=1, put_in_place=lambda: published.append("x")) is None
+    assert published == []
+    assert store.get(job.id) == again
+
+
+def test_a_begun_job_is_not_sent_back(store: JobStore, make_job: Make) -> None:
+    job = start(store, make_job())
+    assert not store.requeue(job.id, attempt=1)
+    assert store.begin(job.id, attempt=1, pid=8, start="9", environment={}) is None
+
+
+def test_a_cancelled_job_publishes_nothing(store: JobStore, make_job: Make) -> None:
+    job = start(store, make_job())
+    store.move(job.id, [JobState.RUNNING], JobState.CANCELING)
+    published: list[str] = []
+    assert store.publish(job.id, attempt=1, put_in_place=lambda: published.append("x")) is None
+    assert published == []
+
+
+def test_a_job_whose_model_cannot_be_put_in_place_still_runs(
+    store: JobStore, make_job: Make
+) -> None:
+    job = start(store, make_job())
+
+    def fail() -> None:
+        raise PermissionError(13, "no")
+
+    with pytest.raises(PermissionError):
+        store.publish(job.id, attempt=1, put_in_place=fail)
+    assert store.get(job.id).state is JobState.RUNNING
+
+
+def test_publishing_completes(store: JobStore, make_job: Make) -> None:
+    job = start(store, make_job())
+    published: list[str] = []
+    found = store.publish(job.id, attempt=1, put_in_place=lambda: published.append("x"))
+    assert found is not None
+    assert found.state is JobState.COMPLETED
+    assert published == ["x"]

@@ -1,0 +1,196 @@
+"""Stores that cannot be used: one sentence that names the file, and nothing is made anew."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kitfox.errors import Code, InvalidArgument, KitfoxError, Unavailable
+from kitfox.training import Job, JobStore
+from kitfox.training.database import Database, SqliteDatabase, open_database
+from kitfox.training.migrations import MIGRATIONS, Migration, migrate
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "jobs.sqlite3"
+
+
+def make(file: Path) -> None:
+    JobStore(f"sqlite:///{file}").close()
+
+
+def refused(file: Path) -> KitfoxError:
+    before = file.read_bytes() if file.is_file() else None
+    with pytest.raises(KitfoxError) as caught:
+        JobStore(f"sqlite:///{file}", busy_timeout=0.05)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert before is None or file.read_bytes() == before
+    return caught.value
+
+
+def test_a_store_that_is_not_there_is_made_with_its_folder(file: Path) -> None:
+    make(file)
+    assert [entry.name for entry in file.parent.iterdir()] == ["jobs.sqlite3"]
+    with sqlite3.connect(file) as raw:
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    raw.close()
+
+
+def test_a_worker_does_not_make_a_store(file: Path) -> None:
+    with pytest.raises(KitfoxError, match=r"jobs\.sqlite3 does not exist"):
+        JobStore(f"sqlite:///{file}", create=False)
+    assert not file.exists()
+
+
+def test_commits_are_synced(file: Path) -> None:
+    database = SqliteDatabase(file, create=True, busy_timeout=1)
+    with database.read() as connection:
+        assert connection.query("PRAGMA synchronous")[0]["synchronous"] == 2
+    database.close()
+
+
+def test_no_sqlite_database(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("jobs: none\n" * 1000)
+    error = refused(file)
+    assert "is not a SQLite database" in str(error)
+    assert error.code is Code.DATA_LOSS
+
+
+def test_an_empty_file(file: Path) -> None:
+    file.parent.mkdir()
+    file.touch()
+    assert "is empty (0 bytes)" in str(refused(file))
+
+
+def test_a_folder(file: Path) -> None:
+    file.mkdir(parents=True)
+    assert "is a folder" in str(refused(file))
+
+
+def test_a_truncated_store(file: Path) -> None:
+    make(file)
+    file.write_bytes(file.read_bytes()[:5000])
+    error = refused(file)
+    assert "is damaged" in str(error)
+    assert error.code is Code.DATA_LOSS
+
+
+def test_somebody_elses_database(file: Path) -> None:
+    file.parent.mkdir()
+    with sqlite3.connect(file) as raw:
+        raw.execute("CREATE TABLE customers (name TEXT)")
+    raw.close()
+    assert "is no Kitfox job store: it holds other tables (customers)" in str(refused(file))
+
+
+def test_a_store_of_a_later_version(file: Path) -> None:
+    make(file)
+    with sqlite3.connect(file) as raw:
+        raw.execute("UPDATE schema_version SET version = 1000")
+    raw.close()
+    make_sure_nothing_is_pending(file)
+    error = refused(file)
+    assert "has version 1000, made by a later Kitfox" in str(error)
+    assert error.code is Code.FAILED_PRECONDITION
+
+
+def make_sure_nothing_is_pending(file: Path) -> None:
+    assert not file.with_name(file.name + "-wal").exists()
+
+
+def test_a_locked_store(file: Path) -> None:
+    make(file)
+    raw = sqlite3.connect(file, isolation_level=None)
+    raw.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Unavailable, match=r"jobs\.sqlite3 is locked by another process; waited"):
+        JobStore(f"sqlite:///{file}", busy_timeout=0.05)
+    raw.execute("ROLLBACK")
+    raw.close()
+
+
+_OPEN = """
+import os, sys
+from kitfox.training import JobStore  # before: nobody may not read root's Python
+os.setgid(65534), os.setuid(65534)
+try:
+    JobStore(sys.argv[1])
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody who may not write")
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_a_read_only_store(file: Path, mode: int) -> None:
+    make(file)
+    file.chmod(0o444)
+    file.parent.chmod(mode)
+    for parent in list(file.parents)[1:-2]:
+        parent.chmod(0o755)
+    found = subprocess.run(
+        [sys.executable, "-c", _OPEN, f"sqlite:///{file}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.startswith("StoreError: The job store "), found.stderr
+    assert "cannot be" in found.stdout
+    assert str(file) in found.stdout
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:jobs"])
+def test_a_store_needs_a_file(url: str) -> None:
+    with pytest.raises(InvalidArgument, match="names no file"):
+        JobStore(url)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mysql+nonsense://x"])
+def test_a_url_that_names_no_database(url: str) -> None:
+    with pytest.raises(InvalidArgument, match="The job store URL"):
+        JobStore(url)
+
+
+def second(database: Database) -> list[str]:
+    return ["ALTER TABLE jobs ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'"]
+
+
+def broken(database: Database) -> list[str]:
+    return ["CREATE TABLE half (x INTEGER)", "CREATE nonsense"]
+
+
+def test_an_older_store_is_brought_up_and_keeps_its_jobs(
+    file: Path, make_job: Callable[..., Job]
+) -> None:
+    store = JobStore(f"sqlite:///{file}")
+    store.add(make_job())
+    steps = [
+        *MIGRATIONS,
+        Migration(number=len(MIGRATIONS) + 1, about="colours", statements=second),
+    ]
+    assert migrate(store.database, steps) == len(steps)
+    with store.database.read() as connection:
+        assert [row["colour"] for row in connection.query("SELECT colour FROM jobs")] == ["red"]
+    store.close()
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(file: Path) -> None:
+    database = open_database(f"sqlite:///{file}", create=True, busy_timeout=1)
+    migrate(database)
+    steps = [*MIGRATIONS, Migration(number=len(MIGRATIONS) + 1, about="oh", statements=broken)]
+    with pytest.raises(KitfoxError, match=r"jobs\.sqlite3 failed"):
+        migrate(database, steps)
+    with database.read() as connection:
+        assert "half" not in database.tables(connection)
+    assert migrate(database) == len(MIGRATIONS)
+    database.close()
+
+
+def test_the_steps_are_numbered_without_gaps() -> None:
+    assert [step.number for step in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
