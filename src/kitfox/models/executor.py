@@ -1,0 +1,174 @@
+"""Runs synchronous model code in threads, off the event loop, at little cost per call.
+
+The cost of a thread hand-off is the wake-ups, not the work. So one wake-up carries all that
+waits: calls go into a queue and wake at most one thread at a time, which empties the queue before
+it sleeps again; results go into a list that wakes the event loop once. A second thread is woken
+when a call arrives while the first is in the middle of one, or when the queue has stood still for
+a millisecond, so slow calls run in parallel and quick ones do not fight over the interpreter.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+__all__ = ["Executor", "ThreadExecutor"]
+
+_STALL_SECONDS = 0.001
+
+
+class Executor(Protocol):
+    """Runs a model's function somewhere and hands back what it returns."""
+
+    def submit(
+        self, function: Callable[..., Any], arguments: Mapping[str, Any]
+    ) -> "asyncio.Future[Any]":
+        """Starts the call; the future belongs to the running event loop."""
+
+    def close(self) -> None:
+        """Lets running calls end and stops the threads or processes."""
+
+
+class _Call:
+    __slots__ = ("arguments", "function", "future")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        future: "asyncio.Future[Any]",
+    ) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.future = future
+
+
+class ThreadExecutor:
+    """Threads that share one queue.
+
+    Args:
+        threads: How many calls may run at the same time; threads are started when needed.
+        loop: The event loop from which `submit` is called.
+        name: Names the threads, for debuggers and logs.
+    """
+
+    def __init__(
+        self, *, threads: int, loop: asyncio.AbstractEventLoop, name: str = "model"
+    ) -> None:
+        self._limit = threads
+        self._loop = loop
+        self._name = name
+        self._queue: deque[_Call] = deque()
+        self._results: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        self._wake: SimpleQueue[bool] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._waking = False
+        self._reporting = False
+        self._watching = False
+        self._closed = False
+
+    def submit(
+        self, function: Callable[..., Any], arguments: Mapping[str, Any]
+    ) -> "asyncio.Future[Any]":
+        """Queues `function(**arguments)`; the future is dropped unrun when cancelled in time."""
+        future = self._loop.create_future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the executor is closed")
+            self._queue.append(_Call(function, arguments, future))
+            waiting = self._waking or not self._wake_one()
+        if waiting and not self._watching:
+            self._watching = True
+            self._loop.call_later(_STALL_SECONDS, self._check_stall)
+        return future
+
+    def close(self) -> None:
+        """Drops what waits, lets running calls end, and joins the threads."""
+        with self._lock:
+            self._closed = True
+            dropped = list(self._queue)
+            self._queue.clear()
+        for call in dropped:
+            call.future.cancel()
+        for _ in self._threads:
+            self._wake.put(False)
+        for thread in self._threads:
+            thread.join()
+
+    def _wake_one(self) -> bool:
+        """Wakes or starts a thread, if there may be one more. Called with the lock held."""
+        if self._idle:
+            self._idle -= 1
+        elif len(self._threads) < self._limit:
+            thread = threading.Thread(
+                target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+        else:
+            return False
+        self._waking = True
+        self._wake.put(True)
+        return True
+
+    def _check_stall(self) -> None:
+        """Gives the queue one more thread when the present ones have not emptied it."""
+        with self._lock:
+            if self._queue and not self._waking:
+                self._wake_one()
+            self._watching = bool(self._queue)
+        if self._watching:
+            self._loop.call_later(_STALL_SECONDS, self._check_stall)
+
+    def _work(self) -> None:
+        while self._wake.get():
+            with self._lock:
+                self._waking = False
+            while True:
+                with self._lock:
+                    if not self._queue:
+                        self._idle += 1
+                        break
+                    call = self._queue.popleft()
+                # A caller that has gone away cancelled its future: its call is not run.
+                if call.future.cancelled():
+                    continue
+                try:
+                    self._report(call.future, call.function(**call.arguments), None)
+                except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+                    self._report(call.future, None, err)
+                # An idle thread must not keep the last call's arguments alive.
+                del call
+
+    def _report(
+        self, future: "asyncio.Future[Any]", result: Any, error: BaseException | None
+    ) -> None:
+        with self._lock:
+            self._results.append((future, result, error))
+            if self._reporting:
+                return
+            self._reporting = True
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:
+            # The loop has been closed while a call ran: nobody waits for its result.
+            self._results.clear()
+
+    def _deliver(self) -> None:
+        with self._lock:
+            results, self._results = self._results, []
+            self._reporting = False
+        for future, result, error in results:
+            if future.cancelled():
+                continue
+            if error is None:
+                future.set_result(result)
+            elif isinstance(error, StopIteration):
+                # A future refuses StopIteration, which would end the awaiting coroutine.
+                future.set_exception(RuntimeError(f"the model raised {error!r}"))
+            else:
+                future.set_exception(error)

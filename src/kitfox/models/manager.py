@@ -1,0 +1,201 @@
+"""Loaded models: found by id in one dictionary look-up, loaded once however many ask.
+
+The event loop owns the dictionary. Loading itself runs in threads; a model that does not load is
+logged by name with the reason, remembered for `problems`, and keeps no other model from serving.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kitfox import logs
+from kitfox.errors import Code, Internal, KitfoxError, ModelNotFound
+from kitfox.models.executor import Executor
+from kitfox.models.store import ModelStore, check_model_id
+from kitfox.modules import ModelConfigError, ModuleBase, load_model
+
+__all__ = ["LoadedModel", "ModelManager"]
+
+log = logs.channel("MODELS")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedModel:
+    """A model that is ready to run."""
+
+    name: str
+    """The id under which it is asked for."""
+    path: Path
+    """Where it was loaded from."""
+    model: ModuleBase
+    """The module's instance."""
+    size: int
+    """Bytes of its files."""
+    operations: dict[Any, Any] = field(default_factory=dict)
+    """What callers have worked out about this model and want to find again (one entry a method)."""
+
+
+class ModelManager:
+    """Keeps models loaded and runs their methods.
+
+    Args:
+        store: Where models are found.
+        executor: What runs synchronous model code.
+        lazy: Whether an id that is not loaded is looked for in the store by a request.
+        load_threads: How many models are loaded at the same time.
+        on_change: Told the number of loaded models after each change.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ModelStore,
+        executor: Executor,
+        lazy: bool = True,
+        load_threads: int = 2,
+        on_change: Callable[["ModelManager"], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.executor = executor
+        self.problems: dict[str, str] = {}
+        self._lazy = lazy
+        self._loaded: dict[str, LoadedModel] = {}
+        self._loading: dict[str, asyncio.Future[LoadedModel]] = {}
+        self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="load")
+        self._on_change = on_change
+
+    @property
+    def loaded(self) -> Mapping[str, LoadedModel]:
+        """The loaded models by id."""
+        return self._loaded
+
+    def peek(self, model_id: str) -> LoadedModel | None:
+        """The model if it is loaded: the quick way, without a step of the event loop."""
+        return self._loaded.get(model_id)
+
+    async def get(self, model_id: str) -> LoadedModel:
+        """The model, loaded if need be.
+
+        Raises:
+            InvalidArgument: The id is empty or not a plain name.
+            ModelNotFound: There is no such model, or it is not loaded and may not be.
+            KitfoxError: It exists and does not load; the message says why.
+        """
+        model = self._loaded.get(model_id)
+        if model is not None:
+            return model
+        check_model_id(model_id)
+        path = await asyncio.to_thread(self._find, model_id)
+        if path is None:
+            raise ModelNotFound(model_id, {*self._loaded, *self._offered()})
+        return await self.load(model_id, path)
+
+    async def load(self, model_id: str, path: Path) -> LoadedModel:
+        """Loads a model; callers that ask for the same id meanwhile share the one load."""
+        running = self._loading.get(model_id)
+        if running is None:
+            running = asyncio.ensure_future(self._load(model_id, path))
+            self._loading[model_id] = running
+            running.add_done_callback(lambda _: self._loading.pop(model_id, None))
+        # A caller that goes away must not stop the load that others wait for.
+        return await asyncio.shield(running)
+
+    async def load_all(self) -> None:
+        """Loads every model of the store that is not loaded; failures are logged and kept."""
+        names = await asyncio.to_thread(self.store.names)
+        missing = [name for name in names if name not in self._loaded]
+        loads = [self.load(name, self.store.root / name) for name in missing]
+        for outcome in await asyncio.gather(*loads, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, KitfoxError):
+                raise outcome
+
+    async def poll(self, period: float) -> None:
+        """Follows the store: new models are loaded, vanished ones forgotten, until cancelled."""
+        while True:
+            await asyncio.sleep(period)
+            names = set(await asyncio.to_thread(self.store.names))
+            for name, model in list(self._loaded.items()):
+                if name not in names and model.path.parent == self.store.root:
+                    self.unload(name)
+            for name in self.problems.keys() - names:
+                del self.problems[name]
+            for name in sorted(names - self._loaded.keys() - self.problems.keys()):
+                # A model that does not load has been logged: the others go on.
+                with contextlib.suppress(KitfoxError):
+                    await self.load(name, self.store.root / name)
+
+    def unload(self, model_id: str) -> None:
+        """Forgets a model; calls that run on it finish."""
+        if self._loaded.pop(model_id, None) is not None:
+            log.info("Unloaded model %s", model_id, extra={"log_code": "<KFX20030I>"})
+            self._changed()
+
+    def close(self) -> None:
+        """Stops loading and running."""
+        self._loaders.shutdown(wait=False, cancel_futures=True)
+        self.executor.close()
+
+    def _find(self, model_id: str) -> Path | None:
+        if not self._lazy and (self.store.root / model_id).exists():
+            return None
+        return self.store.find(model_id)
+
+    def _offered(self) -> list[str]:
+        return self.store.names() if self._lazy else []
+
+    async def _load(self, model_id: str, path: Path) -> LoadedModel:
+        loop = asyncio.get_running_loop()
+        started = time.monotonic()
+        try:
+            model, size = await loop.run_in_executor(self._loaders, _load_from, path)
+        except Exception as err:  # an edge: module code of any kind has run
+            self.problems[model_id] = str(err) or type(err).__name__
+            log.error(
+                "Model %s at %s could not be loaded: %s",
+                model_id,
+                path,
+                self.problems[model_id],
+                exc_info=None if isinstance(err, KitfoxError | FileNotFoundError) else err,
+                extra={"log_code": "<KFX20020E>"},
+            )
+            raise _load_failure(model_id, err) from err
+        self.problems.pop(model_id, None)
+        loaded = LoadedModel(name=model_id, path=path, model=model, size=size)
+        self._loaded[model_id] = loaded
+        log.info(
+            "Loaded model %s (%s %s) from %s in %.3f s",
+            model_id,
+            type(model).__name__,
+            type(model).MODULE_VERSION,
+            path,
+            time.monotonic() - started,
+            extra={"log_code": "<KFX20010I>"},
+        )
+        self._changed()
+        return loaded
+
+    def _changed(self) -> None:
+        if self._on_change:
+            self._on_change(self)
+
+
+def _load_from(path: Path) -> tuple[ModuleBase, int]:
+    model = load_model(path)
+    files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
+    return model, sum(item.stat().st_size for item in files)
+
+
+def _load_failure(model_id: str, err: Exception) -> KitfoxError:
+    reason = str(err) or type(err).__name__
+    # A folder that is there and does not say what it is: not the caller's mistake.
+    damaged = isinstance(err, ModelConfigError)
+    if isinstance(err, FileNotFoundError | ValueError) and not damaged:
+        return KitfoxError(
+            f"Model {model_id} not found. Nested error: {reason}", code=Code.NOT_FOUND
+        )
+    return Internal(f"Model {model_id} failed to load. Nested error: {reason}")
