@@ -1,0 +1,166 @@
+"""The method table: everything that can be called, one row each.
+
+gRPC, REST, `.proto` files, OpenAPI, reflection and the clients are views of this table. A row says
+what comes in, what goes out, and what it is for; it knows no protocol. `handlers.bind` gives a
+server the function that does the work of a row.
+"""
+
+import enum
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from kitfox.data import DataObjectBase
+from kitfox.modules import MethodSignature, ModuleBase
+
+__all__ = ["BodyStyle", "Context", "Handler", "Method", "MethodTable", "Purpose", "Route"]
+
+
+class Context:
+    """What is known of a call beside its arguments.
+
+    Args:
+        model_id: The model that the caller named; empty when none.
+        request_id: Identifies the call in logs and errors.
+        metadata: Names (lower case) and values that came with the call.
+    """
+
+    __slots__ = ("metadata", "model_id", "request_id")
+
+    def __init__(
+        self, *, model_id: str = "", request_id: str = "", metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self.model_id = model_id
+        self.request_id = request_id
+        self.metadata: Mapping[str, str] = {} if metadata is None else metadata
+
+
+Handler: TypeAlias = Callable[[dict[str, Any], Context], Awaitable[DataObjectBase]]
+"""Called with the fields that the caller set, by name."""
+
+
+class Purpose(enum.Enum):
+    """What a method is for."""
+
+    INFERENCE = "inference"
+    """Run the addressed model."""
+    TRAINING = "training"
+    """Start a training of the row's module."""
+    TRAINING_STATUS = "training status"
+    """Tell how a training goes."""
+    TRAINING_CANCEL = "training cancel"
+    """End a training."""
+    JOB_START = "job start"
+    """Run the addressed model later, as a job."""
+    JOB_STATUS = "job status"
+    """Tell how a job goes."""
+    JOB_RESULT = "job result"
+    """What a job's model answered."""
+    JOB_CANCEL = "job cancel"
+    """End a job."""
+    RUNTIME_INFO = "runtime info"
+    """Versions of the server and its packages."""
+    MODELS_INFO = "models info"
+    """What models are loaded."""
+    DEPLOY = "deploy"
+    """Add a model."""
+    UNDEPLOY = "undeploy"
+    """Remove a model."""
+
+
+class BodyStyle(enum.Enum):
+    """How a REST request carries the fields."""
+
+    INFERENCE = "inference"
+    """A JSON body `{"inputs": ..., "parameters": {...}, "model_id": ...}`."""
+    MESSAGE = "message"
+    """A JSON body that is the request object itself."""
+    QUERY = "query"
+    """Query parameters named like the fields."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Route:
+    """The REST side of a method."""
+
+    verb: str
+    """`GET`, `POST` or `DELETE`."""
+    path: str
+    """The absolute path, without parameters."""
+    style: BodyStyle
+    """Where the fields are found."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """For inference: the annotations of the task's required parameters."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """For inference: the annotations of all other parameters."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """One row of the table."""
+
+    service: str
+    """The service's full name, such as `caikit.runtime.Example.ExampleService`."""
+    name: str
+    """The RPC's name, such as `HelloWorldTaskPredict`."""
+    request: type[DataObjectBase]
+    """What comes in."""
+    response: type[DataObjectBase]
+    """What goes out."""
+    purpose: Purpose
+    """What it is for."""
+    input_streaming: bool = False
+    """Whether the caller sends a stream of requests."""
+    output_streaming: bool = False
+    """Whether the answer is a stream of responses."""
+    route: Route | None = None
+    """The REST route; None when there is gRPC only."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """For inference: the annotations of the request's fields."""
+    signatures: Mapping[type[ModuleBase], MethodSignature] = field(default_factory=dict)
+    """For inference: the module classes that implement the task, and the method that does it."""
+    module: type[ModuleBase] | None = None
+    """For training: the class to train."""
+    description: str = ""
+    """For the reader of documents made from the table."""
+
+    @property
+    def path(self) -> str:
+        """The gRPC path, `/service/name`."""
+        return f"/{self.service}/{self.name}"
+
+
+class MethodTable:
+    """All methods, found by gRPC path or by REST verb and path.
+
+    Args:
+        methods: The rows.
+
+    Raises:
+        ValueError: Two rows share a gRPC path or a route.
+    """
+
+    def __init__(self, methods: Iterable[Method]) -> None:
+        self._methods = tuple(methods)
+        self.by_path: dict[str, Method] = {}
+        self.by_route: dict[str, dict[str, Method]] = {}
+        for method in self._methods:
+            if method.path in self.by_path:
+                raise ValueError(f"two methods share the RPC path {method.path}")
+            self.by_path[method.path] = method
+            if method.route is None:
+                continue
+            verbs = self.by_route.setdefault(method.route.path, {})
+            if method.route.verb in verbs:
+                raise ValueError(f"two methods share {method.route.verb} {method.route.path}")
+            verbs[method.route.verb] = method
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self._methods)
+
+    def __len__(self) -> int:
+        return len(self._methods)
+
+    def services(self) -> list[str]:
+        """The full names of all services, in order of first appearance."""
+        return list(dict.fromkeys(method.service for method in self._methods))
