@@ -1,0 +1,71 @@
+"""What a failed call tells the client, and what it tells the log."""
+
+import asyncio
+import sys
+import uuid
+
+from kitfox import logs
+from kitfox.errors import Cancelled, Code, Internal, InvalidArgument, KitfoxError
+from kitfox.services.methods import Context
+
+__all__ = ["as_kitfox_error", "new_request_id"]
+
+log = logs.channel("SERVER")
+
+# The server's fault: worth a record with the full trace.
+_OURS = {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}
+
+
+def new_request_id() -> str:
+    """An id for a request that brought none: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def as_kitfox_error(err: BaseException, context: Context, name: str) -> KitfoxError:
+    """The failure as the client sees it; the log gets what the client must not see.
+
+    `ValueError` and `TypeError` are how module code says that its input is wrong, so their text
+    goes to the caller. Every other unexpected exception is one neutral sentence outside.
+    """
+    context.request_id = context.request_id or new_request_id()
+    if isinstance(err, asyncio.CancelledError):
+        return Cancelled("the call was cancelled")
+    if isinstance(err, KitfoxError):
+        if err.code in _OURS:
+            _record(err, context, name)
+        return err
+    if (status := _grpc_status(err)) is not None:
+        return status
+    if isinstance(err, ValueError | TypeError):
+        log.info(
+            "%s refused its input: %s",
+            name,
+            err,
+            exc_info=err if log.isEnabledFor(10) else None,
+            extra={"log_code": "<KFX30011I>", "request_id": context.request_id},
+        )
+        return InvalidArgument(str(err) or type(err).__name__)
+    _record(err, context, name)
+    return Internal(
+        f"{name} failed; the server's log has the details of request {context.request_id}"
+    )
+
+
+def _grpc_status(err: BaseException) -> KitfoxError | None:
+    """The status of a gRPC call that a module made and that failed; it becomes the answer's."""
+    # Without grpcio there can be no such error; it is not imported for the question.
+    grpc = sys.modules.get("grpc")
+    if grpc is None or not isinstance(err, grpc.RpcError) or not hasattr(err, "code"):
+        return None
+    return KitfoxError(str(err.details() or ""), code=Code(err.code().value[0]))
+
+
+def _record(err: BaseException, context: Context, name: str) -> None:
+    log.error(
+        "%s failed for model %r: %s",
+        name,
+        context.model_id,
+        err,
+        exc_info=err,
+        extra={"log_code": "<KFX30010E>", "request_id": context.request_id},
+    )
