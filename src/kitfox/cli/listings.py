@@ -1,0 +1,86 @@
+"""Tables of models and trainings for a terminal."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from kitfox.config import Config
+from kitfox.errors import NotFound
+from kitfox.models import ModelStore
+from kitfox.services import import_library
+from kitfox.training import Job, JobStore
+
+_UNLIMITED = 10_000
+
+__all__ = ["show_job", "show_jobs", "show_models"]
+
+
+def show_models(config: Config) -> None:
+    """Prints the models of the models folder, the broken ones with the reason."""
+    sys.path[:0] = config.runtime.python_path
+    import_library(config.runtime.library)
+    root = Path(config.runtime.local_models_dir)
+    table = _table("model", "state", "module", "version", "path or problem")
+    for entry in ModelStore(root).entries():
+        module = entry.module
+        table.add_row(
+            entry.name,
+            "broken" if entry.problem else "ok",
+            module.MODULE_NAME if module else "",
+            module.MODULE_VERSION if module else "",
+            entry.problem or str(entry.path),
+        )
+    _print(table, empty=f"no models in {root}")
+
+
+def show_jobs(config: Config) -> None:
+    """Prints the trainings, the newest first."""
+    table = _table("training id", "state", "module", "model", "created", "reason")
+    for job in _store(config).list(limit=100):
+        table.add_row(
+            job.id,
+            job.state.name,
+            job.module_name,
+            job.model_name,
+            f"{job.created:%Y-%m-%d %H:%M:%S}",
+            "; ".join(job.reasons),
+        )
+    _print(table, empty="no trainings")
+
+
+def show_job(config: Config, training_id: str) -> None:
+    """Prints all that is known of one training."""
+    job = _store(config).get(training_id)
+    table = _table("", "")
+    for name in Job.__dataclass_fields__:
+        value = getattr(job, name)
+        if value not in (None, "", (), [], {}):
+            table.add_row(name, str(value))
+    _print(table, empty="")
+
+
+def _store(config: Config) -> JobStore:
+    url = config.store_url
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).exists():
+        raise NotFound(f"there is no job store at {path}: no training has been started there")
+    return JobStore(url)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=any(columns))
+    for name in columns[:-1]:
+        table.add_column(name, no_wrap=True)
+    # The last column is text of any length; paths in it must stay whole for copying.
+    table.add_column(columns[-1], overflow="fold")
+    return table
+
+
+def _print(table: Table, *, empty: str) -> None:
+    if table.row_count:
+        # Into a file or a pipe: one line a row, however long.
+        Console(width=None if sys.stdout.isatty() else _UNLIMITED).print(table)
+    else:
+        print(empty)
