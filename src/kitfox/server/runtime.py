@@ -7,7 +7,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIServer
 
@@ -24,7 +23,7 @@ from kitfox.server.launch import CONFIG_VARIABLE, PYTHON_VARIABLE
 from kitfox.server.rest import RestMethod
 from kitfox.services import Method, MethodTable, Names, Purpose, build_table, import_library
 from kitfox.services.handlers import bind
-from kitfox.training import JobStore, Library, Scheduler, TrainingService
+from kitfox.services.trainings import TrainingService, open_trainings
 
 __all__ = ["Runtime", "start_runtime"]
 
@@ -102,7 +101,7 @@ async def start_runtime() -> Runtime:
 
 
 def _assemble(config: Config, table: MethodTable, registry: Any) -> Runtime:
-    trainings = _open_trainings(config)
+    trainings = open_trainings(config)
     gauges = metrics.ModelMetrics(registry)
 
     def on_change(manager: ModelManager) -> None:
@@ -139,29 +138,6 @@ def _assemble(config: Config, table: MethodTable, registry: Any) -> Runtime:
     return Runtime(
         rpcs=rpcs, routes=routes, models=models, trainings=trainings, metrics_server=server
     )
-
-
-def _open_trainings(config: Config) -> TrainingService:
-    store = JobStore(config.store_url)
-    scheduler = Scheduler(
-        store=store,
-        max_concurrent=config.training.max_concurrent,
-        queue_limit=config.training.queue_limit,
-    )
-    library = import_library(config.runtime.library)
-    return TrainingService(
-        store=store,
-        scheduler=scheduler,
-        output_dir=config.runtime.training.output_dir,
-        save_with_id=config.runtime.training.save_with_id,
-        libraries=[Library(package=library.__name__, path=_import_folder(library))],
-        data_base_dir=config.data_streams.file_source_base or "",
-    )
-
-
-def _import_folder(library: ModuleType) -> str:
-    """The entry of `sys.path` from which a package comes."""
-    return str(Path(library.__file__ or "").absolute().parents[1]) if library.__file__ else ""
 
 
 _SERVICE_KINDS = {
