@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kitfox import __version__, config
+from kitfox.cli.export_commands import export
 from kitfox.errors import KitfoxError
 
 __all__ = ["main"]
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 jobs = typer.Typer(help="Look at trainings, and cancel them.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
+app.add_typer(export, name="export")
 
 ConfigFiles = Annotated[
     list[Path],

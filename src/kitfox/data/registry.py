@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["class_of", "register", "resolve"]
+__all__ = ["class_of", "known_classes", "register", "resolve"]
 
 _classes: dict[str, type[Any]] = {}
 
@@ -15,6 +15,11 @@ def register(full_name: str, cls: type[Any]) -> None:
 def class_of(full_name: str) -> type[Any] | None:
     """The class of a full protobuf name, or none."""
     return _classes.get(full_name)
+
+
+def known_classes() -> tuple[type[Any], ...]:
+    """All classes, messages and enums, in the order in which they were defined."""
+    return tuple(_classes.values())
 
 
 def resolve(name: str) -> type[Any]:

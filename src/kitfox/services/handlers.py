@@ -191,7 +191,11 @@ class TrainingManagement:
     async def cancel(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Asks for the end of a training; one that has ended stays as it is."""
         job = await asyncio.to_thread(self._trainings.cancel, fields.get("training_id", ""))
-        answer: dict[str, Any] = {"training_id": job.id, "state": _WIRE_STATES[job.state]}
+        answer: dict[str, Any] = {
+            "training_id": job.id,
+            "state": _WIRE_STATES[job.state],
+            "reasons": [],
+        }
         return TrainingStatusResponse(**answer)
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+import kitfox.interfaces.common.data_model.producer  # noqa: F401 -- declares a shared message
 from kitfox.caikit import install_if_asked
 from kitfox.data import DataObjectBase
+from kitfox.data.registry import known_classes
 from kitfox.errors import InvalidArgument
 from kitfox.interfaces.runtime.data_model import (
     PredictionJob,
@@ -20,10 +22,21 @@ from kitfox.services import names as naming
 from kitfox.services.fixed import fixed_methods
 from kitfox.services.methods import BodyStyle, Method, MethodTable, Purpose, Route
 from kitfox.services.names import Names
-from kitfox.services.requests import inference_fields, request_class, training_request_class
+from kitfox.services.requests import (
+    Fields,
+    inference_fields,
+    request_class,
+    training_request_class,
+)
 
 __all__ = ["build_table", "import_library", "library_modules"]
 
+_JOB_ACTIONS = {
+    Purpose.JOB_STATUS: ("GetPredictionJobStatus", "How a job of {task} goes."),
+    Purpose.JOB_CANCEL: ("CancelPredictionJob", "Ends a job of {task}."),
+    Purpose.JOB_RESULT: ("GetPredictionJobResult", "What an ended job of {task} answered."),
+}
+_SHARED_PACKAGES = "caikit_data_model."
 _KINDS = ((False, False), (False, True), (True, False), (True, True))
 
 
@@ -86,14 +99,18 @@ def build_table(
     modules = library_modules(library)
     prefix = "/" + route_prefix.strip("/")
     rows: list[Method] = []
+    services: list[str] = []
     if inference:
         predictions = sorted(_inference(modules, names, prefix), key=lambda method: method.name)
         rows += predictions
         rows += sorted(_jobs(predictions, names), key=lambda method: method.name)
+        services += [names.inference_service, names.job_service]
     if training:
         rows += sorted(_training(modules, names, prefix), key=lambda method: method.name)
+        services.append(names.training_service)
     rows += fixed_methods(inference=inference, training=training)
-    return MethodTable(rows)
+    messages = [*_job_messages(rows, names), *_declared_messages(library)]
+    return MethodTable(rows, services=services, messages=messages)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,6 +188,7 @@ def _prediction(found: _Implementations, names: Names, prefix: str) -> Method:
         request=request_class(naming.request_name(rpc), fields, names),
         response=found.response(),
         purpose=Purpose.INFERENCE,
+        task=found.task,
         input_streaming=found.input_streaming,
         output_streaming=found.output_streaming,
         route=None
@@ -200,13 +218,15 @@ def _jobs(predictions: list[Method], names: Names) -> Iterator[Method]:
             start,
             response=PredictionJob,
             purpose=Purpose.JOB_START,
+            description=f"Starts a job that does what {task} does; the answer has the job's id.",
             route=replace(row.route, path=job),
         )
-        for action, purpose, response, verb, path in (
-            ("GetPredictionJobStatus", Purpose.JOB_STATUS, PredictionJobStatusResponse, "GET", job),
-            ("CancelPredictionJob", Purpose.JOB_CANCEL, PredictionJobStatusResponse, "DELETE", job),
-            ("GetPredictionJobResult", Purpose.JOB_RESULT, row.response, "GET", f"{job}/results"),
+        for purpose, response, verb, path in (
+            (Purpose.JOB_STATUS, PredictionJobStatusResponse, "GET", job),
+            (Purpose.JOB_CANCEL, PredictionJobStatusResponse, "DELETE", job),
+            (Purpose.JOB_RESULT, row.response, "GET", f"{job}/results"),
         ):
+            action, description = _JOB_ACTIONS[purpose]
             yield replace(
                 start,
                 name=f"{task}{action}",
@@ -214,7 +234,24 @@ def _jobs(predictions: list[Method], names: Names) -> Iterator[Method]:
                 response=response,
                 purpose=purpose,
                 route=Route(verb=verb, path=path, style=BodyStyle.QUERY),
+                description=description.format(task=task),
             )
+
+
+def _declared_messages(library: str) -> list[type[DataObjectBase]]:
+    """The data objects of the library and those that every library has, used by methods or not."""
+    return [
+        cls
+        for cls in known_classes()
+        if issubclass(cls, DataObjectBase)
+        and (cls.__module__.split(".")[0] == library or cls.full_name.startswith(_SHARED_PACKAGES))
+    ]
+
+
+def _job_messages(rows: list[Method], names: Names) -> list[type[DataObjectBase]]:
+    """Messages named like the methods of jobs: caikit declares them, and its methods use none."""
+    fields = Fields(annotations={"prediction_id": str}, optional=frozenset())
+    return [request_class(row.name, fields, names) for row in rows if row.purpose in _JOB_ACTIONS]
 
 
 def _training(modules: list[type[ModuleBase]], names: Names, prefix: str) -> Iterator[Method]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from kitfox.data import DataObjectBase
-from kitfox.modules import MethodSignature, ModuleBase
+from kitfox.modules import MethodSignature, ModuleBase, TaskBase
 
 __all__ = ["BodyStyle", "Context", "Handler", "Method", "MethodTable", "Purpose", "Route"]
 
@@ -115,6 +115,8 @@ class Method:
     """Whether the answer is a stream of responses."""
     route: Route | None = None
     """The REST route; None when there is gRPC only."""
+    task: type[TaskBase] | None = None
+    """For inference and jobs: what is done."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """For inference: the annotations of the request's fields."""
     signatures: Mapping[type[ModuleBase], MethodSignature] = field(default_factory=dict)
@@ -135,13 +137,23 @@ class MethodTable:
 
     Args:
         methods: The rows.
+        services: Full names of services that are there even without methods.
+        messages: Message classes that belong to the interface though no method uses them.
 
     Raises:
         ValueError: Two rows share a gRPC path or a route.
     """
 
-    def __init__(self, methods: Iterable[Method]) -> None:
+    def __init__(
+        self,
+        methods: Iterable[Method],
+        *,
+        services: Iterable[str] = (),
+        messages: Iterable[type[DataObjectBase]] = (),
+    ) -> None:
         self._methods = tuple(methods)
+        self._services = tuple(services)
+        self.messages = tuple(messages)
         self.by_path: dict[str, Method] = {}
         self.by_route: dict[str, dict[str, Method]] = {}
         for method in self._methods:
@@ -163,4 +175,4 @@ class MethodTable:
 
     def services(self) -> list[str]:
         """The full names of all services, in order of first appearance."""
-        return list(dict.fromkeys(method.service for method in self._methods))
+        return list(dict.fromkeys((*(row.service for row in self._methods), *self._services)))

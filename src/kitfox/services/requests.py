@@ -4,9 +4,10 @@ A parameter without a default is a plain field, one with a default an `optional`
 "not given" can be told from zero.
 """
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from kitfox.data import DataObjectBase, S3Path, make_dataobject
 from kitfox.errors import InvalidArgument
@@ -60,7 +61,15 @@ def inference_fields(
             owners.setdefault(name, module)
             if name in signature.defaults:
                 optional.add(name)
-    return Fields(annotations=annotations, optional=frozenset(optional))
+    # caikit leaves enum parameters out: numbered last, they move no number that its clients know.
+    ordered = sorted(annotations.items(), key=lambda item: _holds_enum(item[1]))
+    return Fields(annotations=dict(ordered), optional=frozenset(optional))
+
+
+def _holds_enum(annotation: Any) -> bool:
+    if isinstance(annotation, type):
+        return issubclass(annotation, enum.Enum)
+    return any(_holds_enum(part) for part in get_args(annotation))
 
 
 def request_class(name: str, fields: Fields, names: Names) -> type[DataObjectBase]:
