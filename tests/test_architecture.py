@@ -1,0 +1,73 @@
+"""Imports point one way, and what a room exports is what it says."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "kitfox"
+
+# Each room may import those that stand before it in its row, and the files that belong to all.
+EVERYBODYS = {"errors", "logs", "config", "metrics", "__init__"}
+MAY_IMPORT = {
+    "data": set(),
+    "interfaces": {"data", "modules"},
+    "modules": {"data", "interfaces"},
+    "training": {"data", "modules", "caikit"},
+    "models": {"data", "modules"},
+    "services": {"data", "modules", "interfaces", "models", "training", "caikit"},
+    "export": {"data", "modules", "interfaces", "services"},
+    "server": {"data", "models", "services"},
+    "client": {"data", "services"},
+    "cli": {"data", "models", "training", "services", "server", "export"},
+    # Names only: they are looked up by text.
+    "caikit": {"toolkit"},
+    "toolkit": {
+        *("data", "modules", "interfaces", "models", "training", "services", "server", "client"),
+        *("caikit", "export"),
+    },
+}
+
+
+def imports_of(room: str) -> dict[str, set[str]]:
+    """The rooms that each file of a room imports."""
+    found: dict[str, set[str]] = {}
+    for file in (SOURCE / room).rglob("*.py"):
+        names = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                if node.module == "kitfox":
+                    names |= {f"kitfox.{alias.name}" for alias in node.names}
+                else:
+                    names.add(node.module)
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+        rooms = {name.split(".")[1] for name in names if name.startswith("kitfox.")}
+        found[str(file.relative_to(SOURCE))] = {
+            name for name in rooms if not name.startswith("__")
+        } - {room}
+    return found
+
+
+def test_every_room_has_its_rule() -> None:
+    rooms = {item.name for item in SOURCE.iterdir() if (item / "__init__.py").exists()}
+    assert rooms == MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    allowed = MAY_IMPORT[room] | EVERYBODYS
+    wrong = {file: rooms - allowed for file, rooms in imports_of(room).items()}
+    assert {file: rooms for file, rooms in wrong.items() if rooms} == {}
+
+
+def test_data_needs_nothing_of_ours_but_errors() -> None:
+    used = set().union(*imports_of("data").values())
+    assert used <= {"errors"}
+
+
+@pytest.mark.parametrize("room", ["data", "modules", "models", "training", "services", "server"])
+def test_the_names_that_a_room_exports_exist(room: str) -> None:
+    module = importlib.import_module(f"kitfox.{room}")
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
