@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean help
+.PHONY: bench-data check clean demo format help test
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -23,6 +23,9 @@ format: $(VENV)/.installed-dev ## put the sources into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench-data: $(VENV)/.installed $(VENV)/.caikit ## data objects and data reading beside caikit 0.29.0
+	$(BIN)/python benchmarks/data.py --caikit $(VENV)/caikit/bin/python
+
 clean: ## remove what was installed and cached
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -37,4 +40,12 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml requirements.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[client,dev]'
+	@touch $@
+
+# A peer to measure against. pip's resolver does not end on it; uv's does.
+$(VENV)/.caikit: $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)/caikit
+	$(BIN)/uv pip install --quiet --python $(VENV)/caikit/bin/python \
+	    'caikit[runtime-grpc,runtime-http]==0.29.0' 'numpy<2'
 	@touch $@
