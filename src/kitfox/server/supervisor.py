@@ -129,8 +129,10 @@ class Supervisor:
                 self._announce(real, life, time.monotonic() - started)
                 life.serve()
             if not life.has_ended():
+                self._log("info", f"Stopping; what is in flight has {self._drain_seconds:g} s")
                 life.drain(self._drain_seconds)
                 life.stop(self._stop_seconds)
+                self._log("info", "Stopped")
         finally:
             life.close()
         return real is not None, life.reason()

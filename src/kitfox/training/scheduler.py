@@ -183,7 +183,12 @@ class Scheduler:
                 self._watched.append(_Watched(job=current, handle=handle))
                 if current.state is JobState.CANCELING:
                     self._to_cancel.append(job.id)
-                log.info("Found training %s, worker %d", job.id, current.worker_pid)
+                log.info(
+                    "Found training %s, worker %d",
+                    job.id,
+                    current.worker_pid,
+                    extra={"log_code": "<KFX50010I>"},
+                )
 
     def _all(self, state: JobState) -> list[Job]:
         return self.store.list(states=[state], limit=1_000_000, newest_first=False)
@@ -248,7 +253,7 @@ class Scheduler:
             reasons=reasons,
             log_tail=job_log.tail(job.log_path),
         )
-        log.info("Training %s is %s: %s", job.id, state, how)
+        log.info("Training %s is %s: %s", job.id, state, how, extra={"log_code": "<KFX50020I>"})
         return moved is not None  # None: somebody cancelled it just now
 
     def _kill(self, watched: _Watched) -> bool:
