@@ -112,7 +112,6 @@ def test_json_has_the_numbers_under_data_whatever_their_width() -> None:
     assert empty().to_dict() == {"data": None}
 
 
-@pytest.mark.xfail(reason="what is written as a part of another object does not ask its to_dict")
 @pytest.mark.parametrize("write", [EmbeddingResult.to_json, codec_of(EmbeddingResult).encode_json])
 def test_a_vector_in_a_result_has_the_same_json(write: Callable[[Any], str | bytes]) -> None:
     result = EmbeddingResult(

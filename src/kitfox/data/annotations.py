@@ -116,7 +116,7 @@ class _Reader:
             chosen = inner_markers.number if markers.number is None else markers.number
             number = self._take(draft.name, chosen)
         has_default = draft.default is not NO_DEFAULT or draft.factory is not None
-        wanted = _is_optional(annotation) or has_default if presence is None else presence
+        wanted = _is_optional(_named(annotation)) or has_default if presence is None else presence
         return Field(
             name=draft.name,
             shape=shape,
@@ -327,6 +327,7 @@ def _is_union(annotation: Any) -> bool:
 
 def _alternatives(annotation: Any) -> list[Any]:
     """The members of a union, or the one type that it is."""
+    annotation = _named(annotation)
     if not _is_union(annotation):
         return [annotation]
     result: list[Any] = []
@@ -342,6 +343,7 @@ def _peel(annotation: Any) -> tuple[Any, _Markers]:
     number: int | None = None
     oneof_name: str | None = None
     description = ""
+    annotation = _named(annotation)
     while typing.get_origin(annotation) is typing.Annotated:
         for marker in annotation.__metadata__:
             kind = type(marker).__name__
@@ -351,8 +353,20 @@ def _peel(annotation: Any) -> tuple[Any, _Markers]:
                 oneof_name = str(marker)
             elif kind == "Doc":
                 description = str(marker.documentation)
-        annotation = annotation.__origin__
+        annotation = _named(annotation.__origin__)
     return annotation, _Markers(number=number, oneof_name=oneof_name, description=description)
+
+
+def _named(annotation: Any) -> Any:
+    """What a name stands for that was given by a `type` statement, as numpy's `NDArray` was."""
+    while True:
+        origin = typing.get_origin(annotation)
+        if type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        elif type(origin).__name__ == "TypeAliasType":
+            annotation = origin.__value__[typing.get_args(annotation)]
+        else:
+            return annotation
 
 
 def _array_element(bare: Any) -> Any:

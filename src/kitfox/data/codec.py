@@ -16,7 +16,7 @@ from kitfox.data.explain import explain_object, locate_message_error
 from kitfox.data.json_reader import JsonReader
 from kitfox.data.json_structs import FAILURES, StructReader, make_struct_reader
 from kitfox.data.json_text import parse_json
-from kitfox.data.json_writer import Plain, make_plain_writer
+from kitfox.data.json_writer import Plain, make_plain_writer, plain_of_dict
 from kitfox.data.protobuf_codec import (
     Fill,
     Read,
@@ -25,7 +25,7 @@ from kitfox.data.protobuf_codec import (
     make_filler,
     make_reader,
 )
-from kitfox.data.schema import Field, Kind, Schema, Shape, schema_of
+from kitfox.data.schema import Field, Kind, Schema, Shape, is_overridden, schema_of
 from kitfox.data.wire import locate_wire_error
 from kitfox.errors import ValidationError
 
@@ -63,19 +63,40 @@ class Codec(Generic[T]):
         message: type[Message] = self._message
         return message
 
+    # Functions that raise plain errors, which tell nothing of where. `read`, `fill` and `plain` are
+    # an author's own `from_proto`, `fill_proto` and `to_dict` where there are such.
+
     @cached_property
-    def read(self) -> Read:
-        """Makes an object of a message; a plain error tells nothing of where."""
+    def compiled_read(self) -> Read:
+        """Makes an object of a message."""
         return make_reader(self.schema, lambda cls: codec_of(cls).read)
 
     @cached_property
-    def fill(self) -> Fill:
-        """Writes an object into an empty message; a plain error tells nothing of where."""
+    def read(self) -> Read:
+        """Makes an object of a message, in the author's way if there is one."""
+        cls: Any = self.schema.cls
+        return cls.from_proto if is_overridden(cls, "from_proto") else self.compiled_read
+
+    @cached_property
+    def compiled_fill(self) -> Fill:
+        """Writes an object into an empty message."""
         return make_filler(self.schema, lambda cls: codec_of(cls).fill)
 
     @cached_property
+    def fill(self) -> Fill:
+        """Writes an object into an empty message, in the author's way if there is one."""
+        cls = self.schema.cls
+        if is_overridden(cls, "to_proto"):
+            return lambda value, message: message.CopyFrom(value.to_proto())
+        if is_overridden(cls, "fill_proto"):
+            return lambda value, message: value.fill_proto(message)
+        return self.compiled_fill
+
+    @cached_property
     def plain(self) -> Plain:
-        """Makes of an object what msgspec writes; a plain error tells nothing of where."""
+        """Makes of an object what msgspec writes, in the author's way if there is one."""
+        if is_overridden(self.schema.cls, "to_dict"):
+            return plain_of_dict
         return make_plain_writer(self.schema, lambda cls: codec_of(cls).plain)
 
     @cached_property
@@ -132,13 +153,13 @@ class Codec(Generic[T]):
             raise self._locate(data, error) from error
 
     def from_message(self, message: Any) -> T:
-        """The object that a message stands for.
+        """The object that a message stands for, made by the compiled code.
 
         Raises:
             ValidationError: A value in it cannot be accepted.
         """
         try:
-            return self.read(message)  # type: ignore[no-any-return] # of the class
+            return self.compiled_read(message)  # type: ignore[no-any-return] # of the class
         except _READING_ERRORS as error:
             raise locate_message_error(self.schema, message, error) from error
 
@@ -156,24 +177,14 @@ class Codec(Generic[T]):
             raise explain_object(self.schema, value, error) from error
         return data
 
-    def to_message(self, value: T) -> Message:
-        """A new message with the content of an object.
-
-        Raises:
-            FieldValueError: A `TypeError` that names the field with a value of a wrong type.
-        """
-        message: Message = self._message()
-        self.fill_message(value, message)
-        return message
-
     def fill_message(self, value: T, message: Message) -> None:
-        """Write an object into an empty message.
+        """Write an object into an empty message by the compiled code.
 
         Raises:
             FieldValueError: A `TypeError` that names the field with a value of a wrong type.
         """
         try:
-            self.fill(value, message)
+            self.compiled_fill(value, message)
         except _WRITING_ERRORS as error:
             raise explain_object(self.schema, value, error) from error
 

@@ -46,34 +46,30 @@ def _is_own(cls: type[Any], name: str) -> bool:
 
 
 def _make_init(schema: Schema) -> Callable[..., None]:
-    parameters, members = ["self"], list[str]()
+    """The constructor. Names of its own begin with two underscores, as no field's name does."""
+    parameters, members = ["__self"], list[str]()
+    names: dict[str, Any] = {"__unset": UNSET, "__set_union": _set_union}
     body: list[str] = []
-    names: dict[str, Any] = {"_UNSET": UNSET, "_set_union": _set_union}
     for field in schema.fields:
+        name = field.name
         if field.shape is Shape.UNION:
-            parameters.append(f"{field.name}=_UNSET")
-            members.extend(f"{member.name}=_UNSET" for member in field.members)
+            parameters.append(f"{name}=__unset")
+            members.extend(f"{member.name}=__unset" for member in field.members)
             given = ", ".join(f"({member.name!r}, {member.name})" for member in field.members)
-            names[f"_field_{field.name}"] = field
-            body.append(f"_set_union(self, _field_{field.name}, {field.name}, ({given},))")
+            names[f"__field_{name}"] = field
+            body.append(f"__set_union(__self, __field_{name}, {name}, ({given},))")
         elif field.factory is not None:
-            names[f"_make_{field.name}"] = field.factory
-            parameters.append(f"{field.name}=_UNSET")
-            body.append(
-                f"self.{field.name} = _make_{field.name}() "
-                f"if {field.name} is _UNSET else {field.name}"
-            )
+            parameters.append(f"{name}=__unset")
+            names[f"__make_{name}"] = field.factory
+            body.append(f"__self.{name} = __make_{name}() if {name} is __unset else {name}")
         else:
-            default = "None"
-            if field.has_default and field.default is not None:
-                default = f"_default_{field.name}"
-                names[default] = field.default
-            parameters.append(f"{field.name}={default}")
-            body.append(f"self.{field.name} = {field.name}")
+            names[f"__default_{name}"] = field.make_default()
+            parameters.append(f"{name}=__default_{name}")
+            body.append(f"__self.{name} = {name}")
     if members:
         parameters.extend(["*", *members])
     if hasattr(schema.cls, "__post_init__"):
-        body.append("self.__post_init__()")
+        body.append("__self.__post_init__()")
     source = Source(f"def __init__({', '.join(parameters)}):")
     for line in body:
         source.add(line)

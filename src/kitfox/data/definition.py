@@ -2,7 +2,6 @@
 
 import dataclasses
 import enum
-import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -183,12 +182,12 @@ def _namespaces(cls: type[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _add_dataclass_fields(schema: Schema) -> None:
     """Let `dataclasses.fields`, `replace` and `is_dataclass` know the class."""
     cls: Any = schema.cls
-    document, annotations = cls.__doc__, inspect.get_annotations(cls)
+    document = cls.__doc__
     cls.__doc__ = document or "-"  # dataclass would write one, slowly
-    drafts = {draft.name: draft.annotation for draft in drafts_of_class(cls)}
-    cls.__annotations__ = drafts  # those of parents too, which need not be decorated
+    # Those of parents too, which need not be decorated.
+    cls.__annotations__ = {draft.name: draft.annotation for draft in drafts_of_class(cls)}
     dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(cls)
-    cls.__doc__, cls.__annotations__ = document, annotations
+    cls.__doc__ = document
     for field in schema.fields:
         entry = cls.__dataclass_fields__[field.name]
         entry.default = field.default if field.factory is None else dataclasses.MISSING

@@ -51,8 +51,7 @@ def _value(value_type: ValueType, content: Any) -> Any:
     if content is None:
         return None
     if value_type.kind is Kind.MESSAGE:
-        schema = schema_of(type(content))
-        return content if schema is None else to_dict(schema, content)
+        return content.to_dict() if schema_of(type(content)) is not None else content
     if value_type.kind is Kind.ENUM:
         enum_schema = enum_schema_of(value_type.python)
         if enum_schema is not None:

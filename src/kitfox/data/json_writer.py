@@ -6,10 +6,19 @@ texts that protobuf's JSON has for them.
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from kitfox.data.oneofs import chooser, member_slot, unwrap_sequence, value_slot
-from kitfox.data.schema import Field, Kind, Schema, Shape, ValueType, enum_schema_of
+from kitfox.data.schema import (
+    Field,
+    Kind,
+    Schema,
+    Shape,
+    ValueType,
+    enum_schema_of,
+    is_overridden,
+)
 from kitfox.data.source import Source
 from kitfox.data.timestamps import format_datetime
 from kitfox.data.values import (
@@ -146,11 +155,30 @@ class _PlainCode:
 
     def _message(self, value: ValueType, text: str) -> str:
         cls = self.source.name(value.python, "cls")
-        own = value.python is self._schema.cls
+        own = value.python is self._schema.cls and not is_overridden(self._schema.cls, "to_dict")
         plain = "plain" if own else self.source.name(self._nested(value.python), "plain")  # type: ignore[arg-type] # a message has its class
         refuse = self.source.name(_refuse, "refuse")
         test = f"{text}.__class__ is {cls} or isinstance({text}, {cls})"
         return f"{plain}({text} if {test} else {refuse}())"
+
+
+def plain_of_dict(value: Any) -> dict[str, Any]:
+    """What JSON writes of an object whose author wrote its `to_dict`."""
+    result: dict[str, Any] = _entry(value.to_dict())
+    return result
+
+
+def _entry(value: Any) -> Any:
+    """What JSON writes of something in such a dictionary."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, datetime):
+        return format_datetime(value)
+    if isinstance(value, Mapping):
+        return {str(key): _entry(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_entry(item) for item in value]
+    return _free(value)
 
 
 def _refuse() -> Any:

@@ -22,6 +22,8 @@ from kitfox.data.oneofs import member_slot, value_slot
 from kitfox.data.registry import class_of, resolve
 from kitfox.data.schema import Field, Kind, Schema, Shape
 from kitfox.data.timestamps import format_datetime
+from kitfox.data.values import FieldValueError
+from kitfox.errors import ValidationError
 
 __all__ = ["DataObjectBase"]
 
@@ -56,6 +58,7 @@ class DataObjectBase(metaclass=DataObjectMeta):
     fields: ClassVar[tuple[str, ...]] = ()
     full_name: ClassVar[str] = ""
     supports_file_operations: ClassVar[bool] = False
+    _is_base: ClassVar[bool] = True
     _schema: ClassVar[Schema | None] = None
     _drafts: ClassVar[dict[str, FieldDraft]] = {}
     _proto_class: ClassVar[Any] = None
@@ -80,16 +83,21 @@ class DataObjectBase(metaclass=DataObjectMeta):
 
         Raises:
             TypeError: A value is not of its field's type.
+            ValueError: It is, but protobuf does not take it: it is out of range, for example.
         """
-        return codec_of(type(self)).to_message(self)
+        return self.fill_proto(self.get_proto_class()())
 
     def fill_proto(self, proto: Message) -> Message:
         """Write the object into a message that exists, and return that.
 
         Raises:
             TypeError: A value is not of its field's type.
+            ValueError: It is, but protobuf does not take it: it is out of range, for example.
         """
-        codec_of(type(self)).fill_message(self, proto)
+        try:
+            codec_of(type(self)).fill_message(self, proto)
+        except FieldValueError as error:
+            raise _plain(error) from error
         return proto
 
     @classmethod
@@ -103,7 +111,10 @@ class DataObjectBase(metaclass=DataObjectMeta):
         name = proto.DESCRIPTOR.name
         if name != codec.schema.name:
             raise ValueError(f"expected a message {codec.schema.name}, got {name}")
-        return codec.from_message(proto)
+        try:
+            return codec.from_message(proto)
+        except ValidationError as error:
+            raise _plain(error) from error
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, nested ones too; enums by name, unions under their member's name."""
@@ -137,15 +148,26 @@ class DataObjectBase(metaclass=DataObjectMeta):
             TypeError: It is neither text nor a dictionary.
         """
         codec = codec_of(cls)
-        if isinstance(json_str, (str, bytes)):
-            return codec.decode_protobuf_json(json_str, ignore_unknown=ignore_unknown_fields)
-        if isinstance(json_str, Mapping):
-            return codec.convert_protobuf_json(json_str, ignore_unknown=ignore_unknown_fields)
+        try:
+            if isinstance(json_str, (str, bytes)):
+                return codec.decode_protobuf_json(json_str, ignore_unknown=ignore_unknown_fields)
+            if isinstance(json_str, Mapping):
+                return codec.convert_protobuf_json(json_str, ignore_unknown=ignore_unknown_fields)
+        except ValidationError as error:
+            raise _plain(error) from error
         raise TypeError(f"expected JSON text or a dict, got {type(json_str).__name__}")
 
     def to_binary_buffer(self) -> bytes:
-        """The serialized message."""
-        return codec_of(type(self)).encode(self)
+        """The serialized message.
+
+        Raises:
+            TypeError: A value is not of its field's type.
+            ValueError: It is, but protobuf does not take it: it is out of range, for example.
+        """
+        try:
+            return codec_of(type(self)).encode(self)
+        except FieldValueError as error:
+            raise _plain(error) from error
 
     @classmethod
     def from_binary_buffer(cls, buf: bytes) -> Self:
@@ -154,7 +176,10 @@ class DataObjectBase(metaclass=DataObjectMeta):
         Raises:
             ValueError: The bytes are no such message.
         """
-        return codec_of(cls).decode(buf)
+        try:
+            return codec_of(cls).decode(buf)
+        except ValidationError as error:
+            raise _plain(error) from error
 
     def to_file(self, file_obj: Any) -> Any:
         """Write the object as a file. A class may define it; results are then sent as files."""
@@ -253,6 +278,13 @@ class DataObjectBase(metaclass=DataObjectMeta):
         except Exception:  # noqa: BLE001 # whatever it holds, it can be looked at
             values = ", ".join(f"{name}=..." for name in self.fields)
             return f"{type(self).__name__}({values})"
+
+
+def _plain(error: ValidationError | FieldValueError) -> Exception:
+    """Python's own error, which is what authors know; what says where becomes its cause."""
+    wrong_type = isinstance(error.__cause__, TypeError | AttributeError)
+    kind = TypeError if isinstance(error, FieldValueError) and wrong_type else ValueError
+    return kind(str(error))
 
 
 def _schema_of(cls: type[DataObjectBase]) -> Schema:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kitfox.data.json_dict import fill_struct, struct_to_dict
 from kitfox.data.oneofs import chooser, member_slot, unwrap_sequence, value_slot
-from kitfox.data.schema import Field, Kind, Schema, Shape, ValueType
+from kitfox.data.schema import Field, Kind, Schema, Shape, ValueType, is_overridden
 from kitfox.data.source import Source, default_expression
 from kitfox.data.timestamps import fill_timestamp, proto_to_datetime
 from kitfox.data.values import (
@@ -19,6 +19,7 @@ from kitfox.data.values import (
     as_bool,
     as_enum,
     as_float,
+    as_int,
     as_list,
 )
 
@@ -39,7 +40,8 @@ def make_reader(schema: Schema, nested: Callable[[type[Any]], Read]) -> Read:
         schema: Of the class.
         nested: Gives the reader of another class.
     """
-    code = _ReadCode(schema, nested, "def read(message):", own="read")
+    own = "" if is_overridden(schema.cls, "from_proto") else "read"
+    code = _ReadCode(schema, nested, "def read(message):", own=own)
     source = code.source
     new, cls = source.name(object.__new__, "new"), source.name(schema.cls, "cls")
     source.add(f"self = {new}({cls})")
@@ -86,7 +88,7 @@ class _ReadCode:
         schema: Of the class.
         nested: Gives the reader of another class.
         head: The first line of the function.
-        own: The name of the function, if it is the reader of the class itself.
+        own: The name of the function, if it also reads what is of its class inside.
     """
 
     def __init__(
@@ -202,6 +204,10 @@ class _FillCode:
             add(f"{filler}(value, part)", depth=depth)
         elif filler:
             add(f"{filler}(value, {target})", depth=depth)
+        elif value.kind is Kind.INT:  # protobuf before 7 takes True for 1
+            convert, kind = self.source.name(as_int, "as_int"), self.source.name(value, "type")
+            other = f"{convert}(value, {kind})"
+            add(f"{target} = value if value.__class__ is int else {other}", depth=depth)
         else:
             add(f"{target} = {self._scalar(value, 'value')}", depth=depth)
 
@@ -272,7 +278,7 @@ class _FillCode:
         if value.kind is Kind.ANY:
             return name(_copy_into, "copy")
         if value.kind is Kind.MESSAGE and value.python is not None:
-            if value.python is self._schema.cls:
+            if value.python is self._schema.cls and not is_overridden(value.python, "fill_proto"):
                 return "fill"
             return name(self._nested(value.python), "fill")
         return ""

@@ -198,6 +198,12 @@ class EnumSchema:
         return f"{self.package}.{self.name}" if self.package else self.name
 
 
+def is_overridden(cls: type[Any], method: str) -> bool:
+    """Whether an author has written a method of `DataObjectBase` anew."""
+    owner = next(parent for parent in cls.__mro__ if method in parent.__dict__)
+    return "_is_base" not in owner.__dict__
+
+
 def schema_of(cls: object) -> Schema | None:
     """The schema of a data object class; none if it is something else."""
     schema = getattr(cls, "_schema", None) if isinstance(cls, type) else None
