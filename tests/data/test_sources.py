@@ -288,9 +288,7 @@ def test_what_the_class_itself_refuses_is_told_with_its_place(data: Path) -> Non
             read(data, Strict, file={"filename": name})
 
 
-def test_a_file_that_may_not_be_read_is_named(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_may_not_be_read_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise PermissionError(errno.EACCES, "Permission denied")
 

@@ -22,6 +22,10 @@ _EXPECTED = ("caught ENVOY_SIGTERM",)
 _LEVELS = {"trace": "debug", "critical": "error"}
 _CRITICISM = re.compile("error `(.*)` initializing config", re.DOTALL)
 
+_QUIET_LOOKS = 3
+"""How often in a row nothing must be in flight. Envoy counts a request as done a moment before it
+counts the bytes of its answer that the client has still to take: one look can fall between."""
+_QUIET_PAUSE = 0.015
 _KILL_SECONDS = 1.0
 """How long Envoy may take to end when it shall end at once."""
 
@@ -96,12 +100,15 @@ class Life:
         active = 0
         try:
             self._admin.drain()
-            while active := self._admin.unfinished(STAT_PREFIX):
+            quiet = 0
+            while quiet < _QUIET_LOOKS:
+                active = self._admin.unfinished(STAT_PREFIX)
+                quiet = 0 if active else quiet + 1
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or self._hears_more(stops):
                     break
                 self._events.wait(lambda: self._hears_more(stops), seconds=min(pause, remaining))
-                pause = min(pause * 1.5, 0.25)
+                pause = min(pause * 1.5, 0.25) if active else _QUIET_PAUSE
         except AdminError as error:
             if not self.has_ended():
                 self._log("warning", f"Stopping without draining: {error}")
