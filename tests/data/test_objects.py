@@ -186,6 +186,12 @@ def test_to_dict_shows_all_fields() -> None:
     }
 
 
+def test_from_dict_takes_what_to_dict_gives() -> None:
+    assert Shape.from_dict(shape().to_dict()) == shape()
+    with pytest.raises(ValueError, match=r"points\[0\]\.x"):
+        Shape.from_dict({"points": [{"x": "far"}]})
+
+
 def test_to_kwargs_gives_what_the_constructor_takes() -> None:
     assert Shape(**shape().to_kwargs()) == shape()
     assert shape().to_kwargs()["points"][0] == Point(0.0, 0.0)

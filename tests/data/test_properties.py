@@ -177,6 +177,7 @@ def test_an_object_comes_back_from_json(value: Any) -> None:
     assert back == value
     assert members(back) == members(value)
     assert type(value).from_json(value.to_json()) == value
+    assert type(value).from_dict(value.to_dict()) == value
 
 
 @law

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
+import msgspec
 from google.protobuf.message import Message
 
 from kitfox.data.annotations import FieldDraft
@@ -156,6 +157,23 @@ class DataObjectBase(metaclass=DataObjectMeta):
         except ValidationError as error:
             raise _plain(error) from error
         raise TypeError(f"expected JSON text or a dict, got {type(json_str).__name__}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The object that a dictionary stands for, such as `to_dict` gives.
+
+        Args:
+            values: Fields by name, nested ones too; enums by name or number, bytes and datetimes
+                as Python objects or as in JSON.
+
+        Raises:
+            ValueError: It cannot be accepted; each field at fault is named.
+
+        Example:
+            >>> Point.from_dict({"x": 1, "y": 2.5}) == Point(x=1, y=2.5)
+            True
+        """
+        return cls.from_json(msgspec.to_builtins(dict(values)))
 
     def to_binary_buffer(self) -> bytes:
         """The serialized message.
