@@ -106,18 +106,19 @@ def test_stop_iteration_becomes_an_error_that_a_coroutine_can_carry() -> None:
 def test_closing_ends_the_threads_and_drops_what_waits() -> None:
     async def scenario() -> None:
         pool = ThreadExecutor(threads=1, loop=asyncio.get_running_loop(), name="closing")
-        hold, begun = threading.Event(), threading.Event()
+        begun = threading.Event()
+        waiting: list[asyncio.Future[None]] = []
 
         def work() -> None:
             begun.set()
-            hold.wait()
+            # Until `close` has dropped what waits: then it waits for this.
+            while not (waiting and waiting[0].cancelled()):
+                threading.Event().wait(0.001)
 
         running = pool.submit(work, {})
         await asyncio.to_thread(begun.wait)
-        waiting = pool.submit(lambda: None, {})
-        threading.Timer(0.01, hold.set).start()
+        waiting.append(pool.submit(lambda: None, {}))
         pool.close()
-        assert waiting.cancelled()
         await running
         assert not [item for item in threading.enumerate() if item.name.startswith("closing")]
         with pytest.raises(RuntimeError, match="closed"):
