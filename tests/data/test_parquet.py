@@ -52,3 +52,10 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ValueError, match=r"a\.parquet: no readable Parquet file"):
         read(tmp_path / "a.parquet")
+
+
+def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", {"text": ["a"], "nmber": [1]})
+    words = r"a\.parquet: the column 'number' is missing; the file has the columns text, nmber"
+    with pytest.raises(ValueError, match=words):
+        read(path)

@@ -252,7 +252,7 @@ def test_what_is_not_there_is_named(data: Path, source: dict[str, Any], message:
             {"directory": {"dirname": "empty", "extension": "csv"}},
             "directory {}/empty contains no source files with extension csv",
         ),
-        ({"s3files": {"files": ["f"]}}, "S3Files are not implemented as stream sources"),
+        ({"s3files": {"files": ["f"]}}, "S3Files: the bucket is missing"),
         ({"file": {"filename": "object.json"}}, "{}/object.json: the file is no JSON array"),
         ({"file": {"filename": "empty.json"}}, "{}/empty.json: the file is empty"),
         ({"file": {"filename": "empty.csv"}}, "{}/empty.csv: the file has no rows"),

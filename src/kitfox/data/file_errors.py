@@ -1,7 +1,6 @@
 """The error of data files: it names the file, the row or line, and the column."""
 
-from pathlib import Path
-
+from kitfox.data.data_file import DataFile
 from kitfox.errors import InvalidArgument
 
 __all__ = ["DataFileError"]
@@ -20,7 +19,7 @@ class DataFileError(InvalidArgument):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | DataFile,
         message: str,
         *,
         row: int | None = None,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from kitfox.data.data_file import DataFile
 from kitfox.data.file_errors import DataFileError
 from kitfox.data.json_arrays import array_items
 from kitfox.data.json_text import parse_json
@@ -42,9 +43,9 @@ def files_of(dirname: str | Path, extension: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix == ending and path.is_file())
 
 
-def open_text(path: Path) -> IO[str]:
+def open_text(path: DataFile) -> IO[str]:
     """A text file, opened for reading as UTF-8, with or without a byte order mark."""
-    return path.open(encoding="utf-8-sig", newline="")
+    return path.open("r", encoding="utf-8-sig", newline="")
 
 
 def read_csv(path: Path, *args: Any, skip: int = 0, **kwargs: Any) -> Iterator[list[str]]:
@@ -54,7 +55,7 @@ def read_csv(path: Path, *args: Any, skip: int = 0, **kwargs: Any) -> Iterator[l
 
 
 def csv_rows(
-    path: Path, file: Any, *args: Any, skip: int = 0, **kwargs: Any
+    path: DataFile, file: Any, *args: Any, skip: int = 0, **kwargs: Any
 ) -> Iterator[list[str]]:
     """The rows of an open CSV file."""
     reader = csv_reader(file, *args, **kwargs)
@@ -90,7 +91,7 @@ def reader_error() -> type[Exception]:
     return csv.Error
 
 
-def csv_fault(path: Path, reader: Any, error: Exception) -> DataFileError:
+def csv_fault(path: DataFile, reader: Any, error: Exception) -> DataFileError:
     """The error for a row that `csv` could not read."""
     line = reader.line_num + 1
     if isinstance(error, UnicodeDecodeError):
@@ -104,7 +105,9 @@ def read_header_csv(path: Path, *args: Any, **kwargs: Any) -> Iterator[dict[str,
         yield from header_csv_rows(path, file, *args, **kwargs)
 
 
-def header_csv_rows(path: Path, file: Any, *args: Any, **kwargs: Any) -> Iterator[dict[str, str]]:
+def header_csv_rows(
+    path: DataFile, file: Any, *args: Any, **kwargs: Any
+) -> Iterator[dict[str, str]]:
     """The rows of an open CSV file as dictionaries."""
     rows = csv_rows(path, file, *args, **kwargs)
     header = next(rows, None)
@@ -117,7 +120,7 @@ def header_csv_rows(path: Path, file: Any, *args: Any, **kwargs: Any) -> Iterato
 
 
 def ragged_row(
-    path: Path, header: list[str], row: list[str], number: int, line: int | None = None
+    path: DataFile, header: list[str], row: list[str], number: int, line: int | None = None
 ) -> DataFileError:
     """The error for a row that is longer or shorter than the header."""
     return DataFileError(
@@ -157,7 +160,7 @@ def read_json(path: Path) -> Any:
         raise DataFileError(path, str(error)) from None
 
 
-def jsonl_texts(path: Path) -> Iterator[tuple[int, bytes]]:
+def jsonl_texts(path: DataFile) -> Iterator[tuple[int, bytes]]:
     """The lines of a file that are not blank, with their numbers."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -182,7 +185,7 @@ def read_json_array(path: Path) -> Iterator[Any]:
         yield from json_array_items(path, file)
 
 
-def json_array_items(path: Path, file: Any) -> Iterator[Any]:
+def json_array_items(path: DataFile, file: Any) -> Iterator[Any]:
     """The items of an open JSON array, which is read piece by piece."""
     for number, text in enumerate(array_items(path, file), 1):
         try:
@@ -192,14 +195,14 @@ def json_array_items(path: Path, file: Any) -> Iterator[Any]:
         yield value
 
 
-def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+def read_parquet(path: DataFile) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file, read batch by batch."""
     try:
         from pyarrow import ArrowInvalid, parquet  # type: ignore[import-not-found, import-untyped, unused-ignore] # optional
     except ImportError:
         raise ImportError(f"{path}: Parquet files need pyarrow; install kitfox[parquet]") from None
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path if isinstance(path, Path) else path.open("rb")) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except ArrowInvalid as error:

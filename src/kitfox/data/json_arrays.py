@@ -7,9 +7,9 @@ present item and one chunk of the file are in memory.
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from kitfox.data.data_file import DataFile
 from kitfox.data.file_errors import DataFileError
 
 __all__ = ["array_items", "begins_array"]
@@ -38,7 +38,7 @@ def begins_array(head: bytes) -> bool:
     return head.removeprefix(_BOM).lstrip().startswith(b"[")
 
 
-def array_items(path: Path, file: Any) -> Iterator[bytes]:
+def array_items(path: DataFile, file: Any) -> Iterator[bytes]:
     """The text of each item of an open JSON array.
 
     Raises:
@@ -80,7 +80,7 @@ class _Scan:
         position: Where in the data to go on.
     """
 
-    def __init__(self, path: Path, number: int, position: int) -> None:
+    def __init__(self, path: DataFile, number: int, position: int) -> None:
         self._path = path
         self._number = number
         self._depth = 0
@@ -107,7 +107,7 @@ class _Scan:
         return -1
 
 
-def _after_bracket(path: Path, file: Any) -> bytes:
+def _after_bracket(path: DataFile, file: Any) -> bytes:
     """What follows the opening bracket, as far as it has been read."""
     data: bytes = file.read(_CHUNK).removeprefix(_BOM).lstrip()
     while not data:
@@ -120,14 +120,14 @@ def _after_bracket(path: Path, file: Any) -> bytes:
     return data[1:]
 
 
-def _last_item(path: Path, text: bytes, number: int) -> Iterator[bytes]:
+def _last_item(path: DataFile, text: bytes, number: int) -> Iterator[bytes]:
     if text.strip():
         yield text
     elif number > 1:
         raise DataFileError(path, "there is a comma and no item after it", row=number)
 
 
-def _check_end(path: Path, rest: bytes, file: Any) -> None:
+def _check_end(path: DataFile, rest: bytes, file: Any) -> None:
     if not rest.startswith(b"]"):
         raise DataFileError(path, "the array ends with } where ] was expected")
     rest = rest[1:].strip()

@@ -6,9 +6,9 @@ The body is read line by line; a part is a window on the file, so that none is i
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from kitfox.data.data_file import DataFile
 from kitfox.data.file_errors import DataFileError
 from kitfox.data.files import header_csv_rows, json_array_items
 
@@ -33,7 +33,7 @@ def is_multipart(head: bytes) -> bool:
     return first.startswith(b"--") and len(first.strip()) > 2 and b":" in rest.partition(b"\n")[0]
 
 
-def read_multipart(path: Path) -> Iterator[Any]:
+def read_multipart(path: DataFile) -> Iterator[Any]:
     """The elements of all parts, one part after the other."""
     for part in _parts(path):
         with path.open("rb") as file:
@@ -51,7 +51,7 @@ def read_multipart(path: Path) -> Iterator[Any]:
                 )
 
 
-def _parts(path: Path) -> list[_Part]:
+def _parts(path: DataFile) -> list[_Part]:
     """Find the parts in one pass over the lines."""
     parts: list[_Part] = []
     with path.open("rb") as file:
@@ -83,7 +83,7 @@ def _headers(file: Any) -> dict[str, str]:
     return headers
 
 
-def _find_boundary(path: Path, file: Any, boundary: bytes) -> tuple[int, bool]:
+def _find_boundary(path: DataFile, file: Any, boundary: bytes) -> tuple[int, bool]:
     """Where the content before the next boundary ends, and whether that is the last one."""
     line_start = True
     while True:

@@ -10,7 +10,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Union
 
+from kitfox.data.bucket_address import BucketAddress
 from kitfox.data.codec import codec_of, convert_json_value
+from kitfox.data.data_file import DataFile
 from kitfox.data.definition import dataobject, make_dataobject
 from kitfox.data.file_errors import DataFileError
 from kitfox.data.files import (
@@ -21,10 +23,11 @@ from kitfox.data.files import (
 from kitfox.data.json_arrays import array_items, begins_array
 from kitfox.data.json_text import parse_json
 from kitfox.data.markers import FieldNumber, OneofField
+from kitfox.data.object_store import objects_in_bucket
 from kitfox.data.objects import DataObjectBase
 from kitfox.data.schema import schema_of
 from kitfox.data.streams import DataStream
-from kitfox.data.tables import read_table
+from kitfox.data.tables import check_columns, read_table
 from kitfox.errors import InvalidArgument, ValidationError
 
 __all__ = [
@@ -167,14 +170,26 @@ def open_data_stream(
             folder = base / (content.dirname or "")
             return DataStream(_read_folder, folder, content.extension or "json", element_type)
         case S3Files():
-            return DataStream(_refuse_s3)
+            return DataStream(_read_bucket, content, element_type)
         case _:
             return DataStream.from_iterable(content.data or [])
 
 
-def _refuse_s3() -> Iterator[Any]:
-    raise InvalidArgument("S3Files are not implemented as stream sources in this runtime.")
-    yield  # a generator: refused when it is read
+def _read_bucket(content: S3Files, element_type: Any) -> Iterator[Any]:
+    """The elements of objects in a bucket, one object after the other."""
+    if content.IAM_id or content.IAM_api_key:
+        raise InvalidArgument(
+            "S3Files: IAM_id and IAM_api_key are not supported; give accessKey and secretKey"
+        )
+    address = BucketAddress(
+        endpoint=content.endpoint or "",
+        region=content.region or "",
+        bucket=content.bucket or "",
+        access_key=content.accessKey or "",
+        secret_key=content.secretKey or "",
+    )
+    for item in objects_in_bucket(address, content.files or []):
+        yield from _read_any(item, element_type)
 
 
 def _read_files(paths: list[Path], element_type: Any) -> Iterator[Any]:
@@ -184,19 +199,21 @@ def _read_files(paths: list[Path], element_type: Any) -> Iterator[Any]:
 
 def _read_file(path: Path, element_type: Any) -> Iterator[Any]:
     """The elements of a file, by its extension."""
-    extension = path.suffix.lower()
     if not path.is_file():
         raise FileNotFoundError(f"data file {path} does not exist or is no file")
     try:
-        if extension:
-            yield from _reader_of(extension)(path, element_type)
-        else:
-            yield from _read_unnamed(path, element_type)
+        yield from _read_any(path, element_type)
     except PermissionError as error:
         raise DataFileError(path, f"the file cannot be read: {error.strerror}") from None
 
 
-def _reader_of(extension: str) -> Callable[[Path, Any], Iterator[Any]]:
+def _read_any(path: DataFile, element_type: Any) -> Iterator[Any]:
+    extension = path.suffix.lower()
+    read = _reader_of(extension) if extension else _read_unnamed
+    yield from read(path, element_type)
+
+
+def _reader_of(extension: str) -> Callable[[DataFile, Any], Iterator[Any]]:
     readers = {
         ".json": _read_json_array,
         ".jsonl": _read_jsonl,
@@ -210,7 +227,7 @@ def _reader_of(extension: str) -> Callable[[Path, Any], Iterator[Any]]:
     return readers[extension]
 
 
-def _read_unnamed(path: Path, element_type: Any) -> Iterator[Any]:
+def _read_unnamed(path: DataFile, element_type: Any) -> Iterator[Any]:
     """A file without extension: what it begins with tells what it is."""
     from kitfox.data.multipart import is_multipart, read_multipart
 
@@ -227,22 +244,25 @@ def _read_unnamed(path: Path, element_type: Any) -> Iterator[Any]:
         yield from read_table(path, element_type)
 
 
-def _read_json_array(path: Path, element_type: Any) -> Iterator[Any]:
+def _read_json_array(path: DataFile, element_type: Any) -> Iterator[Any]:
     read = _text_reader(path, element_type)
     with path.open("rb") as file:
         for number, text in enumerate(array_items(path, file), 1):
             yield read(text, row=number)
 
 
-def _read_jsonl(path: Path, element_type: Any) -> Iterator[Any]:
+def _read_jsonl(path: DataFile, element_type: Any) -> Iterator[Any]:
     read = _text_reader(path, element_type)
     for number, text in jsonl_texts(path):
         yield read(text, line=number)
 
 
-def _read_parquet(path: Path, element_type: Any) -> Iterator[Any]:
+def _read_parquet(path: DataFile, element_type: Any) -> Iterator[Any]:
     read = _value_reader(path, element_type)
+    schema = schema_of(element_type)
     for number, value in enumerate(read_parquet(path), 1):
+        if number == 1 and schema is not None:
+            check_columns(path, schema, list(value))
         yield read(value, row=number)
 
 
@@ -262,12 +282,13 @@ def _read_folder(folder: Path, extension: str, element_type: Any) -> Iterator[An
             yield _text_reader(path, element_type)(path.read_bytes())
 
 
-def _head(path: Path) -> bytes:
+def _head(path: DataFile) -> bytes:
     with path.open("rb") as file:
-        return file.read(4096)
+        head: bytes = file.read(4096)
+        return head
 
 
-def _text_reader(path: Path, element_type: Any) -> Callable[..., Any]:
+def _text_reader(path: DataFile, element_type: Any) -> Callable[..., Any]:
     """What makes an element of the text of JSON; names that a data object lacks are passed over."""
     if schema_of(element_type) is not None:
         decode = partial(codec_of(element_type).decode_protobuf_json, ignore_unknown=True)
@@ -276,7 +297,7 @@ def _text_reader(path: Path, element_type: Any) -> Callable[..., Any]:
     return partial(_placed, path, decode)
 
 
-def _value_reader(path: Path, element_type: Any) -> Callable[..., Any]:
+def _value_reader(path: DataFile, element_type: Any) -> Callable[..., Any]:
     """The same for parsed JSON."""
     if schema_of(element_type) is not None:
         convert = partial(codec_of(element_type).convert_protobuf_json, ignore_unknown=True)
@@ -290,7 +311,7 @@ def _decode_value(element_type: Any, text: bytes) -> Any:
 
 
 def _placed(
-    path: Path,
+    path: DataFile,
     read: Callable[[Any], Any],
     value: Any,
     *,

@@ -4,11 +4,11 @@ The loop converts the ordinary row in a few operations. A row that does not fit 
 cell by cell, which either succeeds or names the column at fault.
 """
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kitfox.data.annotations import FieldDraft, read_fields
+from kitfox.data.data_file import DataFile
 from kitfox.data.file_errors import DataFileError
 from kitfox.data.files import (
     csv_fault,
@@ -25,7 +25,7 @@ from kitfox.data.source import Source
 from kitfox.data.values import FLOAT32_MAX
 from kitfox.errors import ValidationError
 
-__all__ = ["read_table"]
+__all__ = ["check_columns", "read_table"]
 
 _TRUTH = {"true": True, "True": True, "1": True, "false": False, "False": False, "0": False}
 _JSON_KINDS = (Kind.MESSAGE, Kind.STRUCT, Kind.ANY)
@@ -36,7 +36,7 @@ Cell = Callable[[str], Any]
 Column = tuple[Field, Member | None]
 
 
-def read_table(path: Path, element_type: Any) -> Iterator[Any]:
+def read_table(path: DataFile, element_type: Any) -> Iterator[Any]:
     """The rows of a CSV file with a header as typed elements.
 
     Columns are found by the names of the fields; others are passed over. A field that is neither
@@ -54,7 +54,7 @@ def read_table(path: Path, element_type: Any) -> Iterator[Any]:
             raise csv_fault(path, reader, error) from None
 
 
-def _header(path: Path, reader: Any) -> list[str]:
+def _header(path: DataFile, reader: Any) -> list[str]:
     for row in reader:
         if row:
             return [name.strip() for name in row]
@@ -89,7 +89,7 @@ class _Table:
         header: The names of the columns.
     """
 
-    def __init__(self, path: Path, schema: Schema, header: list[str]) -> None:
+    def __init__(self, path: DataFile, schema: Schema, header: list[str]) -> None:
         self._path = path
         self._schema = schema
         self._header = header
@@ -122,17 +122,7 @@ class _Table:
         unions = {field.name for field in self._schema.fields if field.shape is Shape.UNION}
         if twice - unions:
             raise DataFileError(self._path, f"two columns for {', '.join(sorted(twice - unions))}")
-        missing = [
-            field.name
-            for field in self._schema.fields
-            if field.name not in fields and _needs_column(field)
-        ]
-        if missing:
-            raise DataFileError(
-                self._path,
-                f"the column {', '.join(map(repr, missing))} is missing; the file has the columns "
-                f"{', '.join(self._header)}",
-            )
+        check_columns(self._path, self._schema, self._header)
         return columns
 
     def _compile(self) -> Any:
@@ -215,6 +205,27 @@ class _Table:
             message = str(error)
             raise DataFileError(self._path, message, row=number, line=line, column=column) from None
         return result
+
+
+def check_columns(path: DataFile, schema: Schema, header: Sequence[str]) -> None:
+    """Raises `DataFileError` if a table lacks a column for a field that must have one.
+
+    Args:
+        path: Of the table.
+        schema: Of its rows.
+        header: The columns as the file names them.
+    """
+    names = names_of(schema, protobuf=True)
+    fields = {names[column][0].name for column in header if column in names}
+    missing = [
+        field.name for field in schema.fields if field.name not in fields and _needs_column(field)
+    ]
+    if missing:
+        raise DataFileError(
+            path,
+            f"the column {', '.join(map(repr, missing))} is missing; the file has the columns "
+            f"{', '.join(header)}",
+        )
 
 
 def _needs_column(field: Field) -> bool:
