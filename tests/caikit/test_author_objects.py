@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from kitfox.data import DataStream, dataobject
+from kitfox.modules import ModuleBase, module
+from kitfox.toolkit import backends
 from kitfox.toolkit.attribute_config import Config, ImmutableConfig
 from kitfox.toolkit.augmentors import AugmentorBase
-from kitfox.toolkit.enum_names import enums
+from kitfox.toolkit.enum_names import Munch, enums, import_enum, import_enums
 
 
 class Shift(AugmentorBase):
@@ -46,9 +49,36 @@ def test_enums_are_found_by_name_and_by_number() -> None:
         BLUE = 7
 
     assert enums.Hue is Hue
-    assert enums.HueRev == {0: "PLACEHOLDER_UNSET", 1: "RED", 7: "BLUE"}
+    assert repr(enums.HueRev) == "Munch({0: 'PLACEHOLDER_UNSET', 1: 'RED', 7: 'BLUE'})"
+    names: dict[str, Any] = {}
+    import_enums(names)
+    assert (names["Hue"], names["HueRev"][7]) == (Hue, "BLUE")
+    assert import_enum(Hue.get_proto_class()) == ("Hue", "HueRev")  # type: ignore[attr-defined] # as decorated
     with pytest.raises(AttributeError, match="NoSuchHue"):
         enums.NoSuchHue  # noqa: B018 # that is the test
+
+
+def test_the_items_of_a_munch_are_attributes() -> None:
+    assert Munch(RED=1).RED == 1
+    with pytest.raises(AttributeError):
+        Munch().RED  # noqa: B018 # that is the test
+
+
+def test_an_enum_that_no_class_stands_for_has_no_names() -> None:
+    descriptor = FieldDescriptorProto.DESCRIPTOR.enum_types_by_name["Type"]
+    with pytest.raises(ValueError, match=r"stands for google\.protobuf"):
+        import_enum(descriptor)
+
+
+def test_there_is_one_backend() -> None:
+    @module("author-objects-backend", "Plain", "1.0.0")
+    class Plain(ModuleBase):
+        pass
+
+    assert backends.module_backend_registry()[Plain.MODULE_ID] == {"LOCAL": Plain}
+    assert backends.get_valid_module_ids()[Plain.MODULE_ID] == "Plain"
+    assert [*backends.module_backend_types()] == [*backends.module_backend_classes()] == ["LOCAL"]
+    assert backends.backend_types.LOCAL == backends.LocalBackend.backend_type == "LOCAL"
 
 
 @pytest.mark.parametrize("kind", [Config, ImmutableConfig])

@@ -111,6 +111,14 @@ def test_the_client_calls_as_caikits_does(
     assert request == b"\x0a\x07\x0a\x05World"
 
 
+JOB_RPCS = [
+    "HelloWorldTaskCancelPredictionJob",
+    "HelloWorldTaskGetPredictionJobResult",
+    "HelloWorldTaskGetPredictionJobStatus",
+    "HelloWorldTaskStartPredictionJob",
+]
+
+
 def test_requests_are_found_by_task_and_module(run_script: RunScript) -> None:
     found = run_script(
         """
@@ -130,7 +138,10 @@ def test_requests_are_found_by_task_and_module(run_script: RunScript) -> None:
         print(request.full_name, request.fields)
         print(get_train_request(HelloWorldModule).fields)
         print(get_train_params(HelloWorldModule).fields)
-        print(*(package.service.rpartition(".")[2] for package in packages))
+        for package in packages:
+            assert package.descriptor.full_name == package.service
+            names = [method.name for method in package.descriptor.methods]
+            print(package.service.rpartition(".")[2], *names)
         for call in (
             lambda: get_inference_request(HelloWorldTask, output_streaming=True),
             lambda: get_train_request(type("Other", (HelloWorldModule,), {"tasks": []})),
@@ -143,13 +154,18 @@ def test_requests_are_found_by_task_and_module(run_script: RunScript) -> None:
         cwd=GOLDEN / "example",
     )
     lines = found.splitlines()
-    assert lines[:4] == [
+    assert lines[:9] == [
         "caikit.runtime.Example.HelloWorldTaskRequest ('text_input',)",
         "('model_name', 'output_path', 'parameters')",
         "('training_data',)",
-        "ExampleService ExampleTrainingService TrainingManagement",
+        "ExampleService HelloWorldTaskPredict",
+        "ExampleTrainingService HelloWorldTaskHelloWorldModuleTrain",
+        "TrainingManagement GetTrainingStatus CancelTraining",
+        "InfoService GetRuntimeInfo GetModelsInfo",
+        "ModelManagement DeployModel UndeployModel",
+        f"ExampleJobService {' '.join(JOB_RPCS)}",
     ]
-    assert [line.split()[0] for line in lines[4:]] == ["ValueError", "ValueError"]
+    assert [line.split()[0] for line in lines[9:]] == ["ValueError", "ValueError"]
 
 
 SERVE = """

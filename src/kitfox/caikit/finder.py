@@ -95,7 +95,7 @@ class CaikitFinder(MetaPathFinder, InspectLoader):
 
     def is_package(self, fullname: str) -> bool:
         """All are, so that Python asks here for names that they lack; but what `python -m` runs."""
-        return not fullname.endswith(".__main__")
+        return "main" not in self._modules[fullname].names
 
     def get_source(self, fullname: str) -> str:
         """For `python -m`: what runs the `main` of a path."""

@@ -32,6 +32,8 @@ _MODULES |= _of("kitfox.modules", "module")
 _TASKS = _of("kitfox.modules", "TaskBase", "task")
 _LOADING = _of("kitfox.toolkit.model_lookup", "load", "resolve_and_load")
 _LOADING |= _of("kitfox.modules", "extract")
+_TRAINING = _of("kitfox.toolkit.local_training", "get_model_future", "train")
+_MODULE_IDS = _of("kitfox.toolkit.backends", "get_valid_module_ids")
 _SETTINGS = _of("kitfox.toolkit.settings", "configure", "get_config")
 _SERIALIZERS = _of(
     "kitfox.modules",
@@ -75,14 +77,15 @@ _JOB_STATUS = _of(
 )
 _PRODUCER = _of("kitfox.interfaces.common.data_model.producer", "ProducerId", "ProducerPriority")
 _CONTEXT = _of("kitfox.interfaces.runtime.data_model", "RuntimeServerContextType")
-_PACKAGES = _of("kitfox.toolkit.service_packages", "ServicePackageFactory")
-_PACKAGES |= _of("kitfox.client", "ServicePackage")
+_PACKAGES = _of("kitfox.toolkit.service_packages", "ServicePackage", "ServicePackageFactory")
+_ENUMS = _of("kitfox.toolkit.enum_names", "import_enum", "import_enums")
 _MARKERS = _of("kitfox.data", "Annotated", "FieldNumber", "OneofField")
 
 MODULES: Mapping[str, Answers] = {
     "caikit": Answers(
         names=_SETTINGS
         | _LOADING
+        | _TRAINING
         | _of("kitfox.modules", "module")
         | _of("kitfox.caikit.version", "__version__", "__version_tuple__")
     ),
@@ -93,10 +96,13 @@ MODULES: Mapping[str, Answers] = {
         | _MODULES
         | _TASKS
         | _LOADING
+        | _TRAINING
+        | _MODULE_IDS
         | _DATA_ERROR
         | _CHECKS
         | _SERIALIZERS
         | _FILES
+        | _of("kitfox.toolkit.backends", "LocalBackend", "backend_types")
         | _of("kitfox.toolkit.model_lookup", "MODEL_MANAGER", "ModelManager")
     ),
     "caikit.core.augmentors": Answers(names=_of("kitfox.toolkit.augmentors", "AugmentorBase")),
@@ -107,6 +113,8 @@ MODULES: Mapping[str, Answers] = {
         | _JOB_STATUS
         | _of("kitfox.interfaces.common.data_model.producer", "ProducerId")
         | _of("kitfox.toolkit.enum_names", "enums")
+        | _ENUMS
+        | _of("kitfox.toolkit.interface_files", "render_dataobject_protos")
         | _of("kitfox.data", CAIKIT_DATA_MODEL="DEFAULT_PACKAGE")
         | _of("kitfox.data.sources", PACKAGE_COMMON="PACKAGE")
     ),
@@ -114,6 +122,7 @@ MODULES: Mapping[str, Answers] = {
     "caikit.core.data_model.dataobject": Answers(
         names=_DATA
         | _of("kitfox.data", "make_dataobject")
+        | _of("kitfox.toolkit.interface_files", "render_dataobject_protos")
         | _of("kitfox.data", CAIKIT_DATA_MODEL="DEFAULT_PACKAGE")
     ),
     "caikit.core.data_model.json_dict": Answers(
@@ -138,7 +147,15 @@ MODULES: Mapping[str, Answers] = {
     "caikit.core.modules.decorator": Answers(names=_of("kitfox.modules", "module")),
     "caikit.core.modules.loader": Answers(names=_of("kitfox.modules", "ModuleLoader")),
     "caikit.core.modules.saver": Answers(names=_of("kitfox.modules", "ModuleSaver")),
-    "caikit.core.registries": Answers(names=_of("kitfox.modules", "module_registry")),
+    "caikit.core.registries": Answers(
+        names=_of("kitfox.modules", "module_registry")
+        | _of(
+            "kitfox.toolkit.backends",
+            "module_backend_classes",
+            "module_backend_registry",
+            "module_backend_types",
+        )
+    ),
     "caikit.core.task": Answers(names=_TASKS),
     "caikit.core.toolkit": Answers(names=_SERIALIZERS | _FILES),
     "caikit.core.toolkit.errors": Answers(
@@ -173,6 +190,7 @@ MODULES: Mapping[str, Answers] = {
         )
     ),
     "caikit.runtime.__main__": Answers(names=_of("kitfox.toolkit.runtime_main", "main")),
+    "caikit.runtime.dump_services": Answers(names=_of("kitfox.toolkit.interface_files", "main")),
     "caikit.runtime.service_factory": Answers(names=_PACKAGES),
     "caikit.runtime.types": Answers(),
     "caikit.runtime.types.aborted_exception": Answers(

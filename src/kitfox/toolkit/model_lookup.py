@@ -12,6 +12,7 @@ from typing import Any
 from kitfox.errors import InvalidArgument
 from kitfox.modules import ModelSource, ModuleBase, extract, load_model
 from kitfox.modules import resolve_and_load as resolve
+from kitfox.toolkit.local_training import get_model_future, train
 from kitfox.toolkit.settings import get_config
 
 __all__ = ["ModelManager", "load", "resolve_and_load"]
@@ -57,11 +58,13 @@ def resolve_and_load(path_or_model: ModelSource | ModuleBase) -> ModuleBase:
 
 
 class ModelManager:
-    """The functions of this module, and `extract`, as methods."""
+    """The functions of this module, those that train, and `extract`, as methods."""
 
     load = staticmethod(load)
     extract = staticmethod(extract)
     resolve_and_load = staticmethod(resolve_and_load)
+    train = staticmethod(train)
+    get_model_future = staticmethod(get_model_future)
 
 
 MODEL_MANAGER = ModelManager()

@@ -8,17 +8,19 @@ stub.HelloWorldTaskPredict(package.messages.HelloWorldTaskRequest(...), metadata
 """
 
 import enum
+from typing import cast
 
 from kitfox.client import ServicePackage, service_package
 from kitfox.client.stubs import ServiceKind
 from kitfox.data import DataObjectBase
 from kitfox.errors import InvalidArgument
 from kitfox.modules import ModuleBase, TaskBase
-from kitfox.services import Names, build_table, import_library
+from kitfox.services import MethodTable, Names, build_table, import_library
 from kitfox.services.names import request_name, rpc_name, training_rpc_name
 from kitfox.toolkit.settings import get_config
 
 __all__ = [
+    "ServicePackage",
     "ServicePackageFactory",
     "get_inference_request",
     "get_train_params",
@@ -38,6 +40,12 @@ class ServicePackageFactory:
         """Start trainings."""
         TRAINING_MANAGEMENT = 3
         """Tell how trainings go, and end them."""
+        INFO = 4
+        """Tell what the server runs and what models it has."""
+        MODEL_MANAGEMENT = 5
+        """Add and remove models."""
+        JOB_INFERENCE = 6
+        """Run models later, as jobs."""
 
     @classmethod
     def get_service_package(cls, service_type: ServiceType) -> ServicePackage:
@@ -47,15 +55,8 @@ class ServicePackageFactory:
             ValueError: The library is not configured, cannot be imported, or has no such service.
         """
         names = _names()
-        kind: ServiceKind = _KINDS[service_type]
+        kind = cast("ServiceKind", service_type.name.lower())
         return service_package(names.library, kind, domain=names.domain, package=names.package)
-
-
-_KINDS: dict[ServicePackageFactory.ServiceType, ServiceKind] = {
-    ServicePackageFactory.ServiceType.INFERENCE: "inference",
-    ServicePackageFactory.ServiceType.TRAINING: "training",
-    ServicePackageFactory.ServiceType.TRAINING_MANAGEMENT: "training_management",
-}
 
 
 def get_inference_request(
@@ -117,9 +118,13 @@ def _message(name: str) -> type[DataObjectBase]:
     try:
         return DataObjectBase.get_class_for_name(full_name)
     except ValueError:  # the services were not made yet
-        import_library(names.library)
-        build_table(names.library, names=names)
+        _table(names)
     return DataObjectBase.get_class_for_name(full_name)
+
+
+def _table(names: Names) -> MethodTable:
+    import_library(names.library)
+    return build_table(names.library, names=names)
 
 
 def _names() -> Names:
