@@ -194,3 +194,13 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(file: Path) -> None:
 
 def test_the_steps_are_numbered_without_gaps() -> None:
     assert [step.number for step in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_the_store_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Parameters may hold the keys of an object store."""
+    store = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
+    try:
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    finally:
+        store.close()
+    assert set(modes.values()) == {0o600}, modes

@@ -244,6 +244,9 @@ class SqliteDatabase:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}")
         try:
+            # For its owner alone: a job's parameters may hold the keys of an object store.
+            with contextlib.suppress(OSError):  # the next line says it in the database's words
+                fresh.touch(mode=0o600)
             with self._explained(), contextlib.closing(self._connect(fresh, "rwc")) as raw:
                 raw.execute("PRAGMA journal_mode=WAL")  # kept in the file's header
             with contextlib.suppress(FileExistsError):
