@@ -148,6 +148,7 @@ def main() -> None:
     if IMPLEMENTATION == "kitfox":
         codec = codec_of(Scalars)
         data = text.encode()
+        results["server bytes"] = per_call(lambda: codec.encode(codec.decode(binary)))
         results["server json in"] = per_call(lambda: codec.decode_json(data))
         results["server json out"] = per_call(lambda: codec.encode_json(scalars))
     print(json.dumps(results))
