@@ -13,35 +13,18 @@ import msgspec
 from kitfox import config, logs
 from kitfox.config import Config
 from kitfox.errors import KitfoxError
+from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE
 from kitfox.server._ports import check_free
 from kitfox.server.envoy import EnvoyOptions, Listener
 from kitfox.server.supervisor import Supervisor
 
-__all__ = ["CONFIG_VARIABLE", "serve"]
-
-CONFIG_VARIABLE = "KITFOX_CONFIG"
-"""The variable in which the configuration, as JSON, is handed to the server process."""
-
-PYTHON_VARIABLE = "KITFOX_PYTHON"
-"""The variable with the path of this Python: the one inside Envoy guesses its own from `PATH`."""
+__all__ = ["launch"]
 
 log = logs.channel("SERVER")
 
 
-def serve(*files: Path | str, overrides: Mapping[str, Any] | None = None) -> int:
-    """Serves until SIGTERM or Ctrl-C; to be called in the main thread.
-
-    Args:
-        files: Configuration files; later ones override earlier ones.
-        overrides: Values that win over files and environment, as a nested mapping.
-
-    Returns:
-        The exit status: 0 after a stop that was asked for, 1 after a failure; the reason is one
-        sentence in the log.
-
-    Example:
-        >>> sys.exit(serve("config.yml"))
-    """
+def launch(*files: Path | str, overrides: Mapping[str, Any] | None = None) -> int:
+    """What `kitfox.server.serve` does."""
     logs.setup(config.Log())
     try:
         settings = config.load(*files, overrides=overrides)

@@ -16,10 +16,10 @@ from prometheus_client import start_http_server
 from kitfox import logs, metrics
 from kitfox.config import Config
 from kitfox.models import ModelManager, ModelStore, ThreadExecutor
+from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE
 from kitfox.server.asgi import Receive, Scope, Send
 from kitfox.server.envoy import restore_environment
 from kitfox.server.grpc import GrpcMethod
-from kitfox.server.launch import CONFIG_VARIABLE, PYTHON_VARIABLE
 from kitfox.server.rest import RestMethod
 from kitfox.services import Method, MethodTable, Names, Purpose, build_table, import_library
 from kitfox.services.handlers import bind
