@@ -6,13 +6,12 @@ Counting a call costs one dictionary look-up and two additions: the labelled chi
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from kitfox.errors import Code
 
-__all__ = ["CallMetrics", "JobMetrics", "ModelMetrics", "new_registry", "render"]
+__all__ = ["CallMetrics", "ModelMetrics", "new_registry"]
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 # Model ids in labels come from clients: past this many, calls of unknown ones share a label.
@@ -25,11 +24,6 @@ def new_registry() -> CollectorRegistry:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     return registry
-
-
-def render(registry: CollectorRegistry) -> bytes:
-    """The registry in Prometheus's text format."""
-    return generate_latest(registry)
 
 
 class CallMetrics:
@@ -82,13 +76,4 @@ class ModelMetrics:
         self.loaded = Gauge("total_loaded_models", "Models that are loaded", registry=registry)
         self.bytes = Gauge(
             "total_loaded_models_size", "Bytes of the loaded models' files", registry=registry
-        )
-
-
-class JobMetrics:
-    """Trainings by state."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.started = Counter(
-            "train_rpc_count", "Trainings accepted, by RPC", ["grpc_request"], registry=registry
         )
