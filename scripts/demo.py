@@ -116,7 +116,7 @@ def walk(project: Path) -> None:
             sys.exit(f"demo: expected status 0:\n{log.read_text()}")
     finally:
         if server.poll() is None:
-            server.kill()
+            server.terminate()
             server.wait()
 
 
@@ -148,4 +148,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ndemo: interrupted; the server it had started is stopped")

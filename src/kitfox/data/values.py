@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from kitfox.data.schema import Kind, ValueType, enum_schema_of
+from kitfox.data.schema import Kind, ValueType
 
 __all__ = ["FieldValueError", "as_list"]
 
@@ -122,13 +122,6 @@ def as_enum(value: Any, cls: type[Any]) -> int:
     if number not in _INT32:
         raise FieldValueError(f"{number} is out of range for the enum {cls.__name__}")
     return int(number)
-
-
-def enum_name(value: Any, cls: type[Any]) -> str | int:
-    """The name of an enum value; the number itself if the enum does not have it."""
-    number = as_enum(value, cls)
-    schema = enum_schema_of(cls)
-    return schema.names.get(number, number) if schema is not None else number
 
 
 def check(value: Any, value_type: ValueType) -> None:

@@ -12,7 +12,7 @@ from kitfox.server import _status
 from kitfox.server.asgi import Receive, Scope, Send, header
 from kitfox.server.grpc import is_grpc, unimplemented
 from kitfox.server.rest import send_detail, send_text
-from kitfox.server.runtime import Runtime, start_runtime
+from kitfox.server.runtime import start_runtime
 
 __all__ = ["Application", "app"]
 
@@ -38,7 +38,6 @@ class Application:
         self._rpcs = rpcs or {}
         self._routes = routes or {}
         self._is_ready = is_ready
-        self._runtime: Runtime | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
