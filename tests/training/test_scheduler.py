@@ -14,6 +14,7 @@ from kitfox.training import Job, JobState, JobStore, Scheduler, WorkerHandle
 from kitfox.training.job_log import open_log
 from kitfox.training.launchers import ChildWorker
 from kitfox.training.processes import JOB_VARIABLE, is_running, start_token
+from kitfox.training.scheduler_lock import SchedulerLock
 from tests.waiting import wait_for
 
 Make = Callable[..., Job]
@@ -382,3 +383,22 @@ def wait_briefly(condition: Callable[[], bool]) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+DYING_HOLDER = """
+import os, sys, time
+from pathlib import Path
+from kitfox.training.scheduler_lock import SchedulerLock
+lock = SchedulerLock(Path(sys.argv[1]), store="the store")
+if os.fork():
+    os._exit(0)
+os.close(1)
+time.sleep(0.5)  # as a worker whose program has not begun yet
+"""
+
+
+def test_a_lock_that_a_dead_server_s_child_still_has_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.lock"
+    command = [sys.executable, "-c", DYING_HOLDER, str(path)]
+    subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    SchedulerLock(path, store="the store").release()
