@@ -131,7 +131,7 @@ def compress(folder: FilePath, filename: FilePath) -> str:
 
     Example:
         >>> compress("models/hello", "hello.zip")
-        '/work/hello.zip'
+        '/srv/hello.zip'
     """
     pack_folder(folder, filename)
     return str(Path(filename).absolute())
