@@ -40,6 +40,7 @@ MODULES = [
     "ts.data_model",
     "vision",
     "vision.data_model",
+    "ts.tasks",
 ]
 
 

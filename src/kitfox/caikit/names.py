@@ -177,6 +177,17 @@ MODULES: Mapping[str, Answers] = {
     "caikit.interfaces.nlp": Answers(),
     "caikit.interfaces.nlp.data_model": Answers(everything_of="kitfox.interfaces.nlp.data_model"),
     "caikit.interfaces.nlp.tasks": Answers(everything_of="kitfox.interfaces.nlp.tasks"),
+    "caikit.interfaces.ts": Answers(),
+    "caikit.interfaces.ts.data_model": Answers(
+        names=_of("kitfox.interfaces.ts.data_model", "TS_PACKAGE"),
+        everything_of="kitfox.interfaces.ts.data_model",
+    ),
+    "caikit.interfaces.ts.tasks": Answers(everything_of="kitfox.interfaces.ts.tasks"),
+    "caikit.interfaces.vision": Answers(),
+    "caikit.interfaces.vision.data_model": Answers(
+        names=_of("kitfox.interfaces.vision.data_model", "VISION_PACKAGE"),
+        everything_of="kitfox.interfaces.vision.data_model",
+    ),
     "caikit.interfaces.runtime": Answers(),
     "caikit.interfaces.runtime.data_model": Answers(
         everything_of="kitfox.interfaces.runtime.data_model"

@@ -1,5 +1,5 @@
-"""The domain of time series. It has no data objects and tasks of its own yet."""
+"""The domain of time series: their data objects and tasks."""
 
-from kitfox.interfaces.ts import data_model
+from kitfox.interfaces.ts import data_model, tasks
 
-__all__ = ["data_model"]
+__all__ = ["data_model", "tasks"]

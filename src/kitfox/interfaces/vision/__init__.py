@@ -1,8 +1,4 @@
-"""The domain of images. It has no data objects and tasks of its own yet.
-
-An image is a field of type `bytes`, or `File` where its name and type matter; a library defines its
-results itself.
-"""
+"""The domain of images: their data object. Results are a library's own."""
 
 from kitfox.interfaces.vision import data_model
 
