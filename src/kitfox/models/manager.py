@@ -90,9 +90,9 @@ class ModelManager:
         if model is not None:
             return model
         check_model_id(model_id)
-        path = await asyncio.to_thread(self._find, model_id)
+        path, offered = await asyncio.to_thread(self._find, model_id)
         if path is None:
-            raise ModelNotFound(model_id, {*self._loaded, *self._offered()})
+            raise ModelNotFound(model_id, {*self._loaded, *offered})
         return await self.load(model_id, path)
 
     async def load(self, model_id: str, path: Path) -> LoadedModel:
@@ -140,13 +140,12 @@ class ModelManager:
         self._loaders.shutdown(wait=False, cancel_futures=True)
         self.executor.close()
 
-    def _find(self, model_id: str) -> Path | None:
+    def _find(self, model_id: str) -> tuple[Path | None, list[str]]:
+        """Where a model lies, or None and the ids that could be asked for. Reads the disk."""
         if not self._lazy and (self.store.root / model_id).exists():
-            return None
-        return self.store.find(model_id)
-
-    def _offered(self) -> list[str]:
-        return self.store.names() if self._lazy else []
+            return None, []
+        path = self.store.find(model_id)
+        return path, [] if path or not self._lazy else self.store.names()
 
     async def _load(self, model_id: str, path: Path) -> LoadedModel:
         loop = asyncio.get_running_loop()

@@ -204,15 +204,13 @@ class Information:
 
     def __init__(self, models: ModelManager) -> None:
         self._models = models
+        self._packages: dict[str, str] | None = None
 
     async def runtime(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Versions of the server and of the packages that define modules."""
-        packages = {"kitfox": kitfox.__version__}
-        for cls in module_registry().values():
-            name = cls.__module__.split(".")[0]
-            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                packages[name] = importlib.metadata.version(name)
-        return RuntimeInfoResponse(runtime_version="", python_packages=packages)
+        if self._packages is None:  # looked up once, and not on the event loop: it reads the disk
+            self._packages = await asyncio.to_thread(_package_versions)
+        return RuntimeInfoResponse(runtime_version="", python_packages=self._packages)
 
     async def models(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """The loaded models, or those of them that are named."""
@@ -222,6 +220,15 @@ class Information:
             if name not in loaded:
                 raise ModelNotFound(name, loaded, "it is not loaded")
         return ModelInfoResponse(models=[_model_info(loaded[name]) for name in names])
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {"kitfox": kitfox.__version__}
+    for cls in module_registry().values():
+        name = cls.__module__.split(".")[0]
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _model_info(model: LoadedModel) -> ModelInfo:
