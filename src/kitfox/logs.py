@@ -12,15 +12,28 @@ A room logs through `logs.channel("MODELS")`, with a code of its own for each ki
 import datetime
 import logging
 import sys
-from typing import TextIO
+from contextvars import ContextVar
+from typing import Protocol, TextIO
 
 import msgspec
 
 from kitfox.config import Log
 
-__all__ = ["JsonFormatter", "channel", "setup"]
+__all__ = ["JsonFormatter", "channel", "current_request", "setup"]
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Request(Protocol):
+    """A call that log lines can be about."""
+
+    @property
+    def request_id(self) -> str:
+        """Identifies it."""
+
+
+current_request: ContextVar[Request | None] = ContextVar("current_request", default=None)
+"""The call that the present task or thread works for; its id is in every line logged meanwhile."""
 
 
 def channel(name: str) -> logging.Logger:
@@ -45,8 +58,9 @@ class JsonFormatter(logging.Formatter):
             "thread_id": record.thread,
             "timestamp": stamp.isoformat(timespec="microseconds").replace("+00:00", ""),
         }
-        request_id = getattr(record, "request_id", None)
-        if request_id is not None:
+        request = current_request.get()
+        request_id = getattr(record, "request_id", None) or (request and request.request_id)
+        if request_id:
             line["request_id"] = request_id
         return _encode(line).decode()
 

@@ -12,6 +12,7 @@ load_model("models/greeter").run("World")
 from kitfox.modules.annotation import Annotation, describe, element_type, is_stream
 from kitfox.modules.archive import UnsafeArchive, extract
 from kitfox.modules.config import ModelConfigError, ModuleConfig
+from kitfox.modules.context import GrpcRequestContext, RequestContext
 from kitfox.modules.files import (
     compress,
     load_binary,
@@ -57,6 +58,7 @@ from kitfox.modules.tasks import TaskBase, task
 __all__ = [
     "Annotation",
     "CSVSerializer",
+    "GrpcRequestContext",
     "JSONSerializer",
     "MethodKind",
     "MethodSignature",
@@ -70,6 +72,7 @@ __all__ = [
     "ObjectSerializer",
     "PickleSerializer",
     "ProducerId",
+    "RequestContext",
     "TaskBase",
     "TextSerializer",
     "UnknownModule",

@@ -1,0 +1,167 @@
+"""What is known of a call beside its arguments, and whether its caller still waits.
+
+The server makes one `RequestContext` for each call and hands it from room to room: who asks, by
+when, and the one token of cancellation. A module's method gets it as the parameter that
+`taskmethod(context_arg=...)` names.
+"""
+
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from kitfox.errors import KitfoxError
+
+__all__ = ["GrpcRequestContext", "Metadata", "RequestContext"]
+
+
+class Metadata(Mapping[str, str]):
+    """gRPC metadata or HTTP headers: text by name, whichever case the name is asked for in.
+
+    The values of a name that is there more than once are joined by commas. Binary metadata (names
+    that end in `-bin`) is base64 text, as it travels.
+
+    Args:
+        pairs: Names and values as they came.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        values: dict[str, str] = {}
+        for key, value in pairs:
+            name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+            values[name] = f"{values[name]}, {text}" if name in values else text
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class RequestContext:
+    """One call, as the model and the server see it.
+
+    Args:
+        model_id: The model that the caller named; empty when none.
+        request_id: Identifies the call in logs and errors; one is made when none came with it.
+        metadata: gRPC metadata or HTTP headers, by name or as the pairs that came.
+        deadline: When the caller gives up, in seconds of `time.monotonic`; None is never.
+
+    Example:
+        >>> @SplitTask.taskmethod(output_streaming=True, context_arg="context")
+        ... def split(self, text: str, context: RequestContext | None = None) -> Iterable[Part]:
+        ...     for part in slowly(text):
+        ...         if context and context.cancelled:
+        ...             return
+        ...         yield part
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_id",
+        "_metadata",
+        "deadline",
+        "model_id",
+        "reason",
+    )
+
+    def __init__(
+        self,
+        *,
+        model_id: str = "",
+        request_id: str = "",
+        metadata: Mapping[str, str] | Iterable[tuple[bytes, bytes]] = (),
+        deadline: float | None = None,
+    ) -> None:
+        self.model_id = model_id
+        self.deadline = deadline
+        self.reason: KitfoxError | None = None
+        """Why the call was cancelled; None as long as somebody waits for its answer."""
+        self._id = request_id
+        self._metadata = metadata
+        self._callbacks: tuple[Callable[[], object], ...] = ()
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The call's gRPC metadata or HTTP headers."""
+        found = self._metadata
+        if not isinstance(found, Mapping):
+            # Read only when somebody looks: most methods do not.
+            found = self._metadata = Metadata(found)
+        return found
+
+    @property
+    def request_id(self) -> str:
+        """Identifies the call: what the caller sent as `x-request-id`, or 32 hexadecimal digits."""
+        if not self._id:
+            self._id = f"{random.getrandbits(128):032x}"
+        return self._id
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The same as `metadata`, under the name that HTTP gives it."""
+        return self.metadata
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more: the client is gone or its time is up.
+
+        A method that works for long looks at it from time to time and returns early. It may be
+        read from any thread.
+        """
+        return self.reason is not None
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None when the caller set none."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - time.monotonic())
+
+    def is_active(self) -> bool:
+        """Whether the caller still waits; the opposite of `cancelled`."""
+        return self.reason is None
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        """`metadata` as pairs, as gRPC's own servicer context gives it."""
+        return tuple(self.metadata.items())
+
+    # -- the server's side
+
+    def on_cancel(self, callback: Callable[[], object]) -> None:
+        """Has a function called in the event loop when the call is cancelled, or at once."""
+        if self.reason is not None:
+            callback()
+        else:
+            self._callbacks = (*self._callbacks, callback)
+
+    def cancel(self, reason: KitfoxError) -> None:
+        """Marks the call as one that nobody waits for. Only the first reason counts."""
+        if self.reason is not None:
+            return
+        self.reason = reason
+        callbacks, self._callbacks = self._callbacks, ()
+        for callback in callbacks:
+            callback()
+
+
+class GrpcRequestContext(RequestContext):
+    """The context of a call that came over gRPC.
+
+    To modules that ask `isinstance(context, grpc.ServicerContext)` it is one.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def introduce(cls) -> None:
+        """Makes it a `grpc.ServicerContext`, if anything here has imported grpcio."""
+        grpc = sys.modules.get("grpc")
+        if grpc is not None:
+            grpc.ServicerContext.register(cls)
