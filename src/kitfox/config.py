@@ -30,6 +30,8 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port number, 0
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Bytes = Annotated[int, msgspec.Meta(ge=1024)]
+# The most that Envoy can be told.
+HeaderBytes = Annotated[int, msgspec.Meta(ge=1024, le=8 * 1024 * 1024)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +78,26 @@ class ServiceGeneration(Section, frozen=True):
     domain: str = ""
 
 
+class TlsServer(Section, frozen=True):
+    """What the server shows: each the path of a PEM file, or its text."""
+
+    key: str = ""
+    cert: str = ""
+
+
+class TlsClient(Section, frozen=True):
+    """What clients must show: the authorities that signed their certificates, path or text."""
+
+    cert: str = ""
+
+
+class Tls(Section, frozen=True):
+    """Encryption of the gRPC and the HTTP listener: none unless key and certificate are named."""
+
+    server: TlsServer = TlsServer()
+    client: TlsClient = TlsClient()
+
+
 class Runtime(Section, frozen=True):
     """The server and what it serves; the names are caikit's."""
 
@@ -87,6 +109,7 @@ class Runtime(Section, frozen=True):
     lazy_load_poll_period_seconds: Seconds | None = 10
     wait_for_initial_model_loads: bool = True
     server_thread_pool_size: Positive = 100
+    tls: Tls = Tls()
     grpc: Grpc = Grpc()
     http: Http = Http()
     metrics: Metrics = Metrics()
@@ -94,11 +117,34 @@ class Runtime(Section, frozen=True):
     service_generation: ServiceGeneration = ServiceGeneration()
 
 
-class Server(Section, frozen=True):
-    """The data plane."""
+class Cors(Section, frozen=True):
+    """Which web pages of other origins may call: none unless named."""
 
+    allow_origins: list[str] = []
+    allow_headers: list[str] = []
+    allow_credentials: bool = False
+    max_age_seconds: Seconds = 600
+
+
+class Server(Section, frozen=True):
+    """The data plane and its limits."""
+
+    engine: Literal["auto", "envoy", "hypercorn"] = "auto"
     address: str = "0.0.0.0"  # noqa: S104 -- a model server is there to be reached
     max_message_size: Bytes = 32 * 1024 * 1024
+    max_decompressed_size: Bytes = 64 * 1024 * 1024
+    max_buffered_size: Bytes = 1024 * 1024 * 1024
+    max_header_size: HeaderBytes = 64 * 1024
+    max_headers: Positive = 200
+    max_json_depth: Positive = 100
+    max_concurrent_requests: Positive = 2048
+    max_concurrent_streams: Positive = 256
+    max_connections: Positive = 20_000
+    header_seconds: Seconds = 30
+    request_seconds: Seconds = 120
+    stream_idle_seconds: Seconds = 3600
+    docs: bool = True
+    cors: Cors = Cors()
 
 
 class Training(Section, frozen=True):
@@ -107,6 +153,15 @@ class Training(Section, frozen=True):
     store: str = ""
     max_concurrent: Positive = 2
     queue_limit: Positive = 1000
+
+
+class Jobs(Section, frozen=True):
+    """Inference jobs: predictions that are made later."""
+
+    max_concurrent: Positive = 4
+    queue_limit: Positive = 1000
+    retention_seconds: Seconds | None = 86400
+    result_dir: str | None = None
 
 
 class DataStreams(Section, frozen=True):
@@ -128,6 +183,7 @@ class Config(Section, frozen=True):
     runtime: Runtime = Runtime()
     server: Server = Server()
     training: Training = Training()
+    jobs: Jobs = Jobs()
     data_streams: DataStreams = DataStreams()
     log: Log = Log()
 
@@ -144,6 +200,10 @@ _PATHS = (
     ("runtime", "local_models_dir"),
     ("runtime", "training", "output_dir"),
     ("runtime", "python_path"),
+    ("runtime", "tls", "server", "key"),
+    ("runtime", "tls", "server", "cert"),
+    ("runtime", "tls", "client", "cert"),
+    ("jobs", "result_dir"),
     ("data_streams", "file_source_base"),
 )
 
@@ -247,6 +307,9 @@ def _apply_paths(values: dict[str, Any], base: Path) -> None:
         if not isinstance(section, dict) or section.get(key) is None:
             continue
         value = section[key]
+        if "tls" in sections and (not value or "-----BEGIN" in value):
+            # None, or the text of the file itself.
+            continue
         if isinstance(value, str):
             section[key] = os.path.normpath(base / value)
         elif isinstance(value, list):
@@ -315,7 +378,9 @@ def _check_names(
 
 
 def _elsewhere(key: str) -> str:
-    """The dotted name of a key that has this name, or nearly, in any section."""
-    names = {path[-1]: ".".join(path) for path, _ in _leaves(Config, ())}
+    """The dotted name of the first key of any section that has this name, or nearly."""
+    names: dict[str, str] = {}
+    for path, _ in _leaves(Config, ()):
+        names.setdefault(path[-1], ".".join(path))
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
     return names[close[0]] if close else ""
