@@ -7,6 +7,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, dataclass_transform, overload
 
+from google.protobuf.message import Message
+
 from kitfox.data.annotations import read_fields
 from kitfox.data.class_body import drafts_of_class
 from kitfox.data.construction import add_methods
@@ -57,6 +59,7 @@ def make_dataobject(
     package: str = DEFAULT_PACKAGE,
     optional: frozenset[str] | set[str] | None = None,
     shared_sequences: bool = False,
+    message: type[Message] | None = None,
 ) -> type[DataObjectBase]:
     """Make a data object class at run time.
 
@@ -71,6 +74,8 @@ def make_dataobject(
             none: those with a default or `Optional`.
         shared_sequences: Lists in unions use `caikit_data_model.common.IntSequence` and its
             likes, not messages of their own.
+        message: A protobuf class that exists, in whatever pool, and has these fields; none: it is
+            made. A class over such a message is not found by its name.
 
     Raises:
         TypeError: A field cannot be served, or the name is taken by another shape.
@@ -88,7 +93,12 @@ def make_dataobject(
         sequences = SEQUENCES
     wanted = None if optional is None else frozenset(optional)
     result: type[DataObjectBase] = _define(
-        cls, package, proto_name or name, optional=wanted, shared_sequences=sequences
+        cls,
+        package,
+        proto_name or name,
+        optional=wanted,
+        shared_sequences=sequences,
+        message=message,
     )
     return result
 
@@ -125,6 +135,7 @@ def _define(
     *,
     optional: frozenset[str] | None = None,
     shared_sequences: Mapping[str, type[Any]] | None = None,
+    message: type[Message] | None = None,
 ) -> Any:
     """Everything that the decorator does to a class."""
     if isinstance(cls, type) and issubclass(cls, enum.Enum):
@@ -150,7 +161,7 @@ def _define(
             optional=optional,
         )
         schema = Schema(cls=cls, package=package, name=name, fields=fields)
-        cls._proto_class = message_class(schema)
+        cls._proto_class = message or message_class(schema)
     except Exception:
         cls._schema = before
         raise
@@ -159,7 +170,8 @@ def _define(
     cls.full_name = schema.full_name
     add_methods(schema)
     _add_dataclass_fields(schema)
-    register(schema.full_name, cls)
+    if message is None:
+        register(schema.full_name, cls)
     return cls
 
 

@@ -20,7 +20,8 @@ def service_files(table: MethodTable) -> list[FileDescriptorProto]:
     """The files of the table's services, in the table's order.
 
     A file is named after its service, as caikit's clients know it: `exampleservice.proto`. Where
-    two services would share a name, the later one's file has its package in front.
+    two services would share a name, the later one's file has its package in front. Services that
+    others define are in the files of their messages.
     """
     messages = {_file_of(cls).name for cls in _classes(table)}
     files: list[FileDescriptorProto] = []
@@ -28,6 +29,9 @@ def service_files(table: MethodTable) -> list[FileDescriptorProto]:
     for service in table.services():
         methods = [method for method in table if method.service == service]
         package, _, simple = service.rpartition(".")
+        if (defined := _defining_file(service, methods)) is not None:
+            files.append(defined)
+            continue
         name = f"{simple.lower()}.proto"
         if name in taken:
             name = f"{package}.{name}"
@@ -49,7 +53,8 @@ def descriptor_set(table: MethodTable) -> FileDescriptorSet:
         for method in methods:
             for cls in (method.request, method.response):
                 _add_with_dependencies(_file_of(cls), result, seen)
-        result.file.append(file)
+        if file.name not in seen:
+            result.file.append(file)
     for cls in table.messages:
         _add_with_dependencies(_file_of(cls), result, seen)
     result.file.extend(foreign_files())
@@ -64,6 +69,17 @@ def _file_of(cls: type[DataObjectBase]) -> FileDescriptor:
     file: Any = cls.get_proto_class().DESCRIPTOR.file  # of upb's class or of Python's
     found: FileDescriptor = file
     return found
+
+
+def _defining_file(service: str, methods: Iterable[Method]) -> FileDescriptorProto | None:
+    """The file of a service's messages, if it defines the service as well."""
+    for method in methods:
+        file = _file_of(method.request)
+        if service in [item.full_name for item in file.services_by_name.values()]:
+            defined = FileDescriptorProto()
+            file.CopyToProto(defined)
+            return defined
+    return None
 
 
 def _service_name(file: FileDescriptorProto) -> str:

@@ -22,6 +22,7 @@ from kitfox.services import names as naming
 from kitfox.services.fixed import fixed_methods
 from kitfox.services.methods import BodyStyle, Method, MethodTable, Purpose, Route
 from kitfox.services.names import Names
+from kitfox.services.protocols import protocol_methods
 from kitfox.services.requests import (
     Fields,
     inference_fields,
@@ -83,6 +84,7 @@ def build_table(
     route_prefix: str = "api/v1",
     inference: bool = True,
     training: bool = True,
+    protocols: bool = False,
 ) -> MethodTable:
     """The methods that a library's modules give, and those that every server has.
 
@@ -92,6 +94,8 @@ def build_table(
         route_prefix: What every inference and training route starts with.
         inference: Whether to include the inference methods.
         training: Whether to include the training methods.
+        protocols: Whether to include health and reflection: servers have them, and the files of
+            a library do not tell of them.
 
     Raises:
         InvalidArgument: Two modules of one task contradict each other.
@@ -109,6 +113,8 @@ def build_table(
         rows += sorted(_training(modules, names, prefix), key=lambda method: method.name)
         services.append(names.training_service)
     rows += fixed_methods(inference=inference, training=training)
+    if protocols:
+        rows += protocol_methods()
     messages = [*_job_messages(rows, names), *_declared_messages(library)]
     return MethodTable(rows, services=services, messages=messages)
 
@@ -191,12 +197,10 @@ def _prediction(found: _Implementations, names: Names, prefix: str) -> Method:
         task=found.task,
         input_streaming=found.input_streaming,
         output_streaming=found.output_streaming,
-        route=None
-        if found.input_streaming
-        else Route(
+        route=Route(
             verb="POST",
             path=f"{prefix}/task/{naming.route_segment(rpc)}",
-            style=BodyStyle.INFERENCE,
+            style=BodyStyle.STREAM if found.input_streaming else BodyStyle.INFERENCE,
             inputs={name: kind for name, kind in annotations.items() if name in required},
             options={name: kind for name, kind in annotations.items() if name not in required},
         ),
@@ -209,7 +213,7 @@ def _prediction(found: _Implementations, names: Names, prefix: str) -> Method:
 def _jobs(predictions: list[Method], names: Names) -> Iterator[Method]:
     """The four methods of jobs that go with each unary prediction."""
     for row in predictions:
-        if row.route is None or row.output_streaming:
+        if row.route is None or row.is_streaming:
             continue
         task = row.name.removesuffix("Predict")
         job = f"{row.route.path}/job"

@@ -6,37 +6,78 @@ server the function that does the work of a row.
 """
 
 import enum
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from kitfox.data import DataObjectBase
-from kitfox.modules import MethodSignature, ModuleBase, TaskBase
+from kitfox.modules import GrpcRequestContext, MethodSignature, ModuleBase, RequestContext, TaskBase
 
-__all__ = ["BodyStyle", "Context", "Handler", "Method", "MethodTable", "Purpose", "Route"]
+__all__ = [
+    "BodyStyle",
+    "Context",
+    "Decode",
+    "Encode",
+    "GrpcContext",
+    "Handler",
+    "Method",
+    "MethodTable",
+    "Purpose",
+    "Route",
+    "StreamHandler",
+]
 
 
-class Context:
-    """What is known of a call beside its arguments.
+Context = RequestContext
+"""What is known of a call beside its arguments."""
 
-    Args:
-        model_id: The model that the caller named; empty when none.
-        request_id: Identifies the call in logs and errors.
-        metadata: Names (lower case) and values that came with the call.
-    """
-
-    __slots__ = ("metadata", "model_id", "request_id")
-
-    def __init__(
-        self, *, model_id: str = "", request_id: str = "", metadata: Mapping[str, str] | None = None
-    ) -> None:
-        self.model_id = model_id
-        self.request_id = request_id
-        self.metadata: Mapping[str, str] = {} if metadata is None else metadata
-
+GrpcContext = GrpcRequestContext
+"""The same of a call that came over gRPC."""
 
 Handler: TypeAlias = Callable[[dict[str, Any], Context], Awaitable[DataObjectBase]]
-"""Called with the fields that the caller set, by name."""
+"""Does the work of a method without streams; called with the fields that the caller set."""
+
+Decode: TypeAlias = Callable[[bytes], dict[str, Any]]
+"""Reads one request message: its bytes as they came, to the fields that the caller set."""
+
+Encode: TypeAlias = Callable[[DataObjectBase], bytes]
+"""Writes one result, framed as its protocol wants it."""
+
+
+class StreamHandler(Protocol):
+    """Does the work of a method with a stream of requests, of responses, or of both.
+
+    Bytes go in and out, because what waits between a caller and a model is bounded in bytes, and so
+    that a model's thread does the conversions of its own stream.
+    """
+
+    def __call__(
+        self, requests: AsyncIterator[bytes], context: Context, *, decode: Decode, encode: Encode
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Runs the method.
+
+        Args:
+            requests: The messages as they came; just one where the caller sends no stream.
+            context: The call's.
+            decode: Turns a message into fields.
+            encode: Turns a result into bytes.
+
+        Yields:
+            The results that are ready together, encoded; they should leave together. Just one
+            result where the answer is no stream. Closing the generator ends the model's.
+
+        Raises:
+            KitfoxError: A refusal; before the first results or in the middle.
+            Exception: What the model raised.
+        """
 
 
 class Purpose(enum.Enum):
@@ -66,6 +107,14 @@ class Purpose(enum.Enum):
     """Add a model."""
     UNDEPLOY = "undeploy"
     """Remove a model."""
+    HEALTH_CHECK = "health check"
+    """Tell whether the server, or a model, can serve."""
+    HEALTH_LIST = "health list"
+    """Tell it of everything."""
+    HEALTH_WATCH = "health watch"
+    """Tell it now and at each change."""
+    REFLECTION = "reflection"
+    """Describe the services to a client that does not know them."""
 
 
 class BodyStyle(enum.Enum):
@@ -77,6 +126,8 @@ class BodyStyle(enum.Enum):
     """A JSON body that is the request object itself."""
     QUERY = "query"
     """Query parameters named like the fields."""
+    STREAM = "stream"
+    """A body of lines, each a JSON object as in `INFERENCE`; only the first must name the model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +181,11 @@ class Method:
     def path(self) -> str:
         """The gRPC path, `/service/name`."""
         return f"/{self.service}/{self.name}"
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether it has a `StreamHandler`: requests or responses come as a stream."""
+        return self.input_streaming or self.output_streaming
 
 
 class MethodTable:
