@@ -135,9 +135,13 @@ def test_the_document_has_the_recorded_routes_and_components(name: str, export: 
     validate(made)
     assert made["info"]["title"] == known["info"]["title"]
     assert made["info"]["description"] == known["info"]["description"]
-    assert {(path, verb) for path in made["paths"] for verb in made["paths"][path]} == {
-        (path, verb) for path in known["paths"] for verb in known["paths"][path]
-    }
+    assert {
+        (path, verb)
+        for path, verbs in made["paths"].items()
+        for verb, operation in verbs.items()
+        # Over HTTP, caikit has no streams of requests.
+        if "application/x-ndjson" not in operation.get("requestBody", {}).get("content", {})
+    } == {(path, verb) for path in known["paths"] for verb in known["paths"][path]}
     schemas, recorded_schemas = made["components"]["schemas"], known["components"]["schemas"]
     assert recorded_schemas.keys() <= schemas.keys()
     ours = {"HTTPValidationError", "ValidationError"}
@@ -147,3 +151,23 @@ def test_the_document_has_the_recorded_routes_and_components(name: str, export: 
         if component != "Vector1D":
             properties = recorded_schemas[component].get("properties", {})
             assert schemas[component].get("properties", {}).keys() == properties.keys()
+
+
+@pytest.mark.parametrize("name", ["example", "faults", "flows", "textkit"])
+def test_forms_have_the_recorded_parts(name: str, export: Export) -> None:
+    made = json.loads((export(name) / "openapi.json").read_text())
+    known = json.loads((GOLDEN / name / "openapi.json").read_text())
+    for path, verbs in known["paths"].items():
+        for verb, operation in verbs.items():
+            assert parts(made["paths"][path][verb]) == parts(operation), path
+
+
+def parts(operation: dict[str, Any]) -> dict[str, Any] | None:
+    """The names of a form's parts, and whether they are files; none where there is no form."""
+    content = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+    if content is None:
+        return None
+    return {
+        name: "binary" in (part.get("format"), part.get("items", {}).get("format"))
+        for name, part in content["schema"]["properties"].items()
+    }

@@ -1,17 +1,27 @@
 """Request bodies of an OpenAPI document: JSON, and forms in which files are parts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kitfox.data import File
 from kitfox.data.schema import Field, Kind, Shape, schema_of
+from kitfox.export._descriptions import Remark, remarks_by_class, remarks_of
+from kitfox.export._examples import NOTHING, example_of, json_default
 from kitfox.export.json_schemas import Form, JsonSchema, JsonSchemas, fields_of
-from kitfox.services import BodyStyle, Method, Route
+from kitfox.services import BodyStyle, Method, Purpose, Route
 
 __all__ = ["Bodies"]
 
 _BINARY = {"type": "string", "format": "binary"}
 _MOST_DEPTH = 5
+_LINES = (
+    "JSON objects, one a line, each as the schema says. What is no stream is taken from the first "
+    "line; it names the model, unless the query does."
+)
+_DEPLOYMENT = {
+    "model_id": "greeter",
+    "model_files": [{"filename": "config.yml", "data": "bW9kdWxlX2lkOiAuLi4K"}],
+}
 
 
 class Bodies:
@@ -19,83 +29,168 @@ class Bodies:
 
     Args:
         schemas: Takes the components.
-        multipart: Whether to offer `multipart/form-data` beside JSON.
+        models: The modules of models that can be asked for, by model id.
     """
 
-    def __init__(self, schemas: JsonSchemas, *, multipart: bool) -> None:
+    def __init__(self, schemas: JsonSchemas, models: Mapping[str, type[Any]]) -> None:
         self._schemas = schemas
-        self._multipart = multipart
+        self._models = models
 
     def of(self, method: Method, route: Route) -> JsonSchema | None:
         """The body of a route; none where there are query parameters."""
+        for cls, remarks in remarks_by_class(method).items():
+            self._schemas.remark(cls, remarks)
         if route.style is BodyStyle.QUERY:
             return None
-        if route.style is BodyStyle.INFERENCE:
-            title = f"{_scope(method)}.{_simple_name(method)}HttpRequest"
-            schema, parts = self._inference(method, route, title)
-            reference = self._schemas.add(title, schema)
-        else:
-            reference = self._schemas.reference(method.request, Form.REQUEST)
-            fields = fields_of(method.request)
-            schema = {
-                "type": "object",
-                "properties": {
-                    name: self._schemas.field(field, Form.REQUEST) for name, field in fields.items()
-                },
-                "title": method.request.full_name,
-            }
-            parts = dict(_binary_parts(fields))
-        content: JsonSchema = {"application/json": {"schema": reference}}
-        if self._multipart:
-            content["multipart/form-data"] = {"schema": _form(schema, parts)}
+        if route.style is BodyStyle.MESSAGE:
+            return self._message(method)
+        return self._inference(method, route)
+
+    def _message(self, method: Method) -> JsonSchema:
+        reference = self._schemas.reference(method.request, Form.REQUEST)
+        fields = fields_of(method.request)
+        schema = {
+            "type": "object",
+            "properties": {
+                name: self._schemas.field(field, Form.REQUEST) for name, field in fields.items()
+            },
+            "title": method.request.full_name,
+        }
+        example = _DEPLOYMENT if method.purpose is Purpose.DEPLOY else _values(fields.values())
+        content: JsonSchema = {"application/json": {"schema": reference, "example": example}}
+        form = _form(schema, dict(_binary_parts(fields)))
+        content["multipart/form-data"] = {"schema": form}
         return {"content": content, "required": True}
 
-    def _inference(
-        self, method: Method, route: Route, title: str
-    ) -> tuple[JsonSchema, dict[str, JsonSchema]]:
-        """The schema of `{"inputs", "parameters", "model_id"}`, and its parts that are files."""
+    def _inference(self, method: Method, route: Route) -> JsonSchema:
+        """The body `{"inputs", "parameters", "model_id"}`."""
+        title = f"{_scope(method)}.{_simple_name(method)}HttpRequest"
         fields = fields_of(method.request)
+        remarks = remarks_of(method)
         inputs = {name: fields[name] for name in route.inputs if name in fields}
         options = {name: fields[name] for name in route.options if name in fields}
         properties: JsonSchema = {}
         parts: dict[str, JsonSchema] = {}
         if len(inputs) == 1:
-            (field,) = inputs.values()
-            properties["inputs"] = self._schemas.field(field, Form.REQUEST)
+            ((name, field),) = inputs.items()
+            properties["inputs"] = self._schemas.field(field, Form.REQUEST, remarks.get(name))
             if "title" in properties["inputs"]:
                 properties["inputs"]["title"] = "Inputs"
             parts |= _binary_parts({"inputs": field})
         elif inputs:
-            properties["inputs"] = self._group(method, "Inputs", inputs)
+            properties["inputs"] = self._group(method, "Inputs", inputs, remarks)
             parts |= _binary_parts(inputs, "inputs.")
         if options:
-            properties["parameters"] = self._group(method, "Parameters", options)
+            properties["parameters"] = self._group(method, "Parameters", options, remarks)
+            if not _needed(method, options):
+                properties["parameters"] = {"anyOf": [properties["parameters"], {"type": "null"}]}
             parts |= _binary_parts(options, "parameters.")
-        properties["model_id"] = {"type": "string", "title": "Model Id"}
+        models = self._models_for(method)
+        properties["model_id"] = _model_id(models)
         groups = {"inputs": inputs, "parameters": options}
         required = [name for name, group in groups.items() if _needed(method, group)]
         schema = {
             "type": "object",
             "properties": properties,
-            "required": [*required, "model_id"],
+            "required": required if method.input_streaming else [*required, "model_id"],
             "additionalProperties": False,
             "title": title,
             "description": f"What {method.name} takes.",
         }
-        return schema, parts
+        kind = "application/x-ndjson" if method.input_streaming else "application/json"
+        content: JsonSchema = {
+            kind: {
+                "schema": self._schemas.add(title, schema),
+                **_examples(method, groups, remarks, models),
+            }
+        }
+        if method.input_streaming:
+            return {"description": _LINES, "content": content, "required": True}
+        content["multipart/form-data"] = {"schema": _form(schema, parts)}
+        return {"content": content, "required": True}
 
-    def _group(self, method: Method, suffix: str, fields: Mapping[str, Field]) -> JsonSchema:
+    def model_parameter(self, method: Method) -> JsonSchema:
+        """The query parameter that names the model of a stream, if its first line does not."""
+        schema = _model_id(self._models_for(method))
+        del schema["minLength"]  # empty is as good as none
+        return {"name": "model_id", "in": "query", "required": False, "schema": schema}
+
+    def _group(
+        self,
+        method: Method,
+        suffix: str,
+        fields: Mapping[str, Field],
+        remarks: Mapping[str, Remark],
+    ) -> JsonSchema:
+        needed = _needed(method, fields)
         schema: JsonSchema = {
             "type": "object",
             "properties": {
-                name: self._schemas.field(field, Form.REQUEST) for name, field in fields.items()
+                name: self._schemas.field(
+                    field, Form.REQUEST, remarks.get(name), optional=name not in needed
+                )
+                for name, field in fields.items()
             },
             "additionalProperties": False,
         }
-        needed = _needed(method, fields)
         if needed:
             schema["required"] = needed
         return self._schemas.add(f"{_scope(method)}.{_simple_name(method)}{suffix}", schema)
+
+    def _models_for(self, method: Method) -> list[str]:
+        """The models of modules that do what the method is for."""
+        return sorted(name for name, cls in self._models.items() if cls in method.signatures)
+
+
+def _model_id(models: Sequence[str]) -> JsonSchema:
+    return {
+        "type": "string",
+        "title": "Model Id",
+        "description": "The model that does it.",
+        "minLength": 1,
+        **({"examples": list(models)} if models else {}),
+    }
+
+
+def _examples(
+    method: Method,
+    groups: Mapping[str, Mapping[str, Field]],
+    remarks: Mapping[str, Remark],
+    models: Sequence[str],
+) -> JsonSchema:
+    """Bodies to begin with: the author's, which lack the model's id, else one made from types."""
+    model_id = {"model_id": models[0] if models else "model"}
+    authors = method.task.get_metadata().get("examples") if method.task else None
+    if authors:
+        named = authors if isinstance(authors, Mapping) else _numbered(authors)
+        return {
+            "examples": {name: {"value": {**model_id, **value}} for name, value in named.items()}
+        }
+    example: JsonSchema = dict(model_id)
+    inputs, options = groups["inputs"], groups["parameters"]
+    values = _values(inputs.values())
+    if len(inputs) > 1:
+        example["inputs"] = values
+    for value in values.values() if len(inputs) == 1 else ():
+        example["inputs"] = value
+    needed = _needed(method, options)
+    parameters = _values(options[name] for name in needed)
+    for name in options:
+        default = json_default(remarks[name].default) if name in remarks else NOTHING
+        if default not in (NOTHING, None):
+            parameters[name] = default
+    if parameters:
+        example["parameters"] = parameters
+    return {"example": example}
+
+
+def _numbered(authors: Sequence[Any]) -> dict[str, Any]:
+    return {f"example {number}": value for number, value in enumerate(authors, 1)}
+
+
+def _values(fields: Iterable[Field]) -> JsonSchema:
+    values = {field.name: example_of(field) for field in fields}
+    return {name: value for name, value in values.items() if value is not NOTHING}
 
 
 def _scope(method: Method) -> str:
@@ -121,13 +216,15 @@ def _needed(method: Method, fields: Mapping[str, Field]) -> list[str]:
 
 def _form(schema: JsonSchema, parts: Mapping[str, JsonSchema]) -> JsonSchema:
     """The same body as a form: dotted part names lead to fields inside."""
-    form = {key: value for key, value in schema.items() if key != "additionalProperties"}
-    form["properties"] = {**schema["properties"], **parts}
     required = [name for name in schema.get("required", ()) if not _has_parts(name, parts)]
-    if required:
-        form["required"] = required
-    else:
-        form.pop("required", None)
+    form: JsonSchema = {
+        **schema,
+        "properties": {**schema["properties"], **parts},
+        "required": required,
+        "additionalProperties": False,
+    }
+    if not required:
+        del form["required"]
     return form
 
 

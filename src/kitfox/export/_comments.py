@@ -1,11 +1,8 @@
 """Comments for `.proto` files: the docstrings of what the definitions were made from."""
 
-import inspect
-
-from kitfox.data import DataObjectBase
 from kitfox.data.registry import class_of
-from kitfox.data.schema import schema_of
-from kitfox.export._descriptions import description_of
+from kitfox.export._descriptions import FieldTexts, description_of, remarks_by_class
+from kitfox.modules.docstring import prose_of
 from kitfox.services import MethodTable, Purpose
 from kitfox.services.descriptors import descriptor_set
 
@@ -17,6 +14,7 @@ _WITH_OWN_REQUEST = (Purpose.INFERENCE, Purpose.TRAINING)
 def comments_of(table: MethodTable) -> dict[str, str]:
     """Texts by the full names of messages, enums, fields and RPCs."""
     comments: dict[str, str] = {}
+    texts = FieldTexts()
     for file in descriptor_set(table).file:
         names = [item.name for item in file.message_type]
         names += [item.name for item in file.enum_type]
@@ -24,17 +22,14 @@ def comments_of(table: MethodTable) -> dict[str, str]:
             full_name = f"{file.package}.{name}" if file.package else name
             cls = class_of(full_name)
             if cls is not None:
-                comments[full_name] = inspect.cleandoc(cls.__doc__ or "")
-                comments |= _field_comments(cls)
+                comments[full_name] = prose_of(cls.__doc__)
+                comments |= {f"{full_name}.{key}": text for key, text in texts.of(cls).items()}
     for method in table:
         comments[f"{method.service}.{method.name}"] = description_of(method)
         if method.purpose in _WITH_OWN_REQUEST:
             comments[method.request.full_name] = f"What {method.name} takes."
+        for cls, remarks in remarks_by_class(method).items():
+            for name, remark in remarks.items():
+                key = f"{cls.full_name}.{name}"
+                comments[key] = comments.get(key) or remark.text
     return {name: text for name, text in comments.items() if text}
-
-
-def _field_comments(cls: type[DataObjectBase]) -> dict[str, str]:
-    schema = schema_of(cls)
-    if schema is None:
-        return {}
-    return {f"{schema.full_name}.{field.name}": field.description for field in schema.fields}

@@ -1,12 +1,12 @@
 """JSON Schemas of data objects, as the components of an OpenAPI document.
 
-A data object has one JSON form in requests and may have another in answers. A request names a
-union by its field and leaves out what it does not set; an answer has every field, `null` where
-protobuf would have none, and names a union by the member that is set.
+A data object has one JSON form in requests and another in answers. A request names a union by its
+field, and leaves out what it does not set; an answer has every field, `null` where the model has
+set none, and names a union by the member that is set.
 """
 
 import enum
-import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from kitfox.data import DataObjectBase
@@ -21,8 +21,11 @@ from kitfox.data.schema import (
     enum_schema_of,
     schema_of,
 )
+from kitfox.export._descriptions import FieldTexts, Remark
+from kitfox.export._examples import NOTHING, json_default
+from kitfox.modules.docstring import prose_of
 
-__all__ = ["Form", "JsonSchema", "JsonSchemas"]
+__all__ = ["Form", "JsonSchema", "JsonSchemas", "fields_of"]
 
 JsonSchema = dict[str, Any]
 
@@ -39,14 +42,20 @@ class Form(enum.Enum):
 class JsonSchemas:
     """The components that a document refers to, made when they are first needed.
 
-    Ask for all requests before the answers: a class whose two forms differ has its simple name
-    for the form of requests, and `Name-Output` for that of answers.
+    Ask for all requests before the answers: a class that is used in both has its simple name for
+    the form of requests, and `Name-Output` for that of answers.
     """
 
     def __init__(self) -> None:
         self.components: dict[str, JsonSchema] = {}
         """The schemas by name."""
         self._names: dict[tuple[str, Form | None], str] = {}
+        self._texts = FieldTexts()
+        self._remarks: dict[str, Mapping[str, Remark]] = {}
+
+    def remark(self, cls: type[DataObjectBase], remarks: Mapping[str, Remark]) -> None:
+        """Takes what is said elsewhere of the fields of a class; before the first use of it."""
+        self._remarks[cls.full_name] = remarks
 
     def add(self, title: str, schema: JsonSchema) -> JsonSchema:
         """Makes a schema that is no data object a component, and returns the reference to it.
@@ -66,7 +75,7 @@ class JsonSchemas:
             return self._enum(enumeration)
         schema = schema_of(cls)
         assert schema is not None, cls  # noqa: S101 -- the callers pass data objects only
-        actual = form if _forms_differ(schema) else None
+        actual = form if schema.fields else None
         known = (schema.full_name, actual) in self._names
         name = self._name(schema.full_name, actual)
         if not known:
@@ -74,17 +83,27 @@ class JsonSchemas:
             self.components[name].update(self._object(schema, form))
         return {"$ref": _PREFIX + name}
 
-    def field(self, field: Field, form: Form) -> JsonSchema:
-        """The schema of a field's value; in answers not of unions, which `_object` spreads."""
-        schema = self._bare(field, form)
-        if "$ref" in schema:
-            return _described(schema, field)
-        if field.default is not None and field.has_default and field.factory is None:
-            default = _json_default(field)
-            if default is not None:
-                schema["default"] = default
-        schema["title"] = _title(field.name)
-        return _described(schema, field)
+    def field(
+        self, field: Field, form: Form, remark: Remark | None = None, *, optional: bool = False
+    ) -> JsonSchema:
+        """The schema of a field's value; in answers not of unions, which `_object` spreads.
+
+        Args:
+            field: Of a data object.
+            form: Which way it goes.
+            remark: Replaces what the field itself says.
+            optional: Whether a caller may leave the field out, whatever it says itself.
+        """
+        schema = self._bare(field, nullable=optional or _takes_null(field, form), form=form)
+        remark = remark or Remark()
+        default = field.default if remark.default is NOTHING else remark.default
+        default = NOTHING if field.value.kind is Kind.BYTES else json_default(default)
+        if default is not NOTHING and default is not None:
+            schema["default"] = default
+        if "$ref" not in schema:
+            schema["title"] = _title(field.name)
+        text = field.description or remark.text
+        return {**schema, "description": text} if text else schema
 
     def _name(self, title: str, form: Form | None) -> str:
         name = self._names.get((title, form))
@@ -110,27 +129,35 @@ class JsonSchemas:
 
     def _object(self, schema: Schema, form: Form) -> JsonSchema:
         properties: JsonSchema = {}
+        texts = self._texts.of(schema.cls)
+        remarks = self._remarks.get(schema.full_name, {})
         for field in schema.fields:
+            text = texts.get(field.name, "")
             if field.shape is Shape.UNION and form is Form.ANSWER:
                 for member in field.members:
                     value = self._member(member, form, wrapped=True)
-                    properties[member.name] = {**value, **_titled(value, member.name)}
+                    described = {"description": text} if text else {}
+                    titled = {} if "$ref" in value else {"title": _title(member.name)}
+                    properties[member.name] = {**value, **titled, **described}
             else:
-                properties[field.name] = self.field(field, form)
+                remark = remarks.get(field.name) or Remark(text=text)
+                properties[field.name] = self.field(field, form, remark)
+        present = [field.name for field in schema.fields if field.shape is not Shape.UNION]
         return {
             "type": "object",
             "properties": properties,
+            **({"required": present} if present and form is Form.ANSWER else {}),
             "additionalProperties": False,
             "title": schema.full_name,
             **_documented(schema.cls),
         }
 
-    def _bare(self, field: Field, form: Form) -> JsonSchema:
+    def _bare(self, field: Field, *, nullable: bool, form: Form) -> JsonSchema:
         """The schema without title and default."""
         if field.shape is Shape.UNION:
             options = [self._member(member, form, wrapped=False) for member in field.members]
             unique = [item for index, item in enumerate(options) if item not in options[:index]]
-            return _any_of(unique, nullable=field.nullable)
+            return _any_of(unique, nullable=nullable)
         value = self._value(field.value, form)
         if field.shape is Shape.MAP:
             value = {"type": "object", "additionalProperties": value}
@@ -138,7 +165,7 @@ class JsonSchemas:
                 value["propertyNames"] = {"pattern": "^-?[0-9]+$"}
         elif field.shape is not Shape.ONE:
             value = {"type": "array", "items": value}
-        return _any_of([value], nullable=field.nullable or _null_in_answers(field, form))
+        return _any_of([value], nullable=nullable)
 
     def _member(self, member: Member, form: Form, *, wrapped: bool) -> JsonSchema:
         value = self._value(member.value, form)
@@ -159,6 +186,7 @@ class JsonSchemas:
         return dict(_SIMPLE.get(value.name) or _SIMPLE[value.kind])
 
 
+_LARGEST_FLOAT32 = float.fromhex("0x1.fffffep+127")
 _SIMPLE: dict[str | Kind, JsonSchema] = {
     Kind.TEXT: {"type": "string"},
     Kind.BYTES: {"type": "string", "format": "byte", "contentEncoding": "base64"},
@@ -175,7 +203,12 @@ _SIMPLE: dict[str | Kind, JsonSchema] = {
     "int32": {"type": "integer", "format": "int32"},
     "uint32": {"type": "integer", "format": "int64", "minimum": 0, "maximum": 2**32 - 1},
     "uint64": {"type": "integer", "minimum": 0, "maximum": 2**64 - 1},
-    "float32": {"type": "number", "format": "float"},
+    "float32": {
+        "type": "number",
+        "format": "float",
+        "minimum": -_LARGEST_FLOAT32,
+        "maximum": _LARGEST_FLOAT32,
+    },
 }
 
 
@@ -185,57 +218,18 @@ def _any_of(options: list[JsonSchema], *, nullable: bool) -> JsonSchema:
     return options[0] if len(options) == 1 else {"anyOf": options}
 
 
-def _null_in_answers(field: Field, form: Form) -> bool:
-    """Whether protobuf knows "unset" of the field though its annotation does not."""
-    return form is Form.ANSWER and field.shape is Shape.ONE and not field.value.scalar
-
-
-def _forms_differ(schema: Schema) -> bool:
-    """Whether answers have another JSON than requests, in the class or in what it holds."""
-    seen: set[str] = set()
-    waiting = [schema]
-    while waiting:
-        current = waiting.pop()
-        if current.full_name in seen:
-            continue
-        seen.add(current.full_name)
-        for field in current.fields:
-            if field.shape is Shape.UNION:
-                return True
-            if not field.nullable and _null_in_answers(field, Form.ANSWER):
-                return True
-            inner = schema_of(field.value.python)
-            if inner is not None:
-                waiting.append(inner)
-    return False
-
-
-def _titled(schema: JsonSchema, name: str) -> JsonSchema:
-    return {} if "$ref" in schema else {"title": _title(name)}
+def _takes_null(field: Field, form: Form) -> bool:
+    """Whether `null` stands for a field that is not set."""
+    return form is Form.ANSWER or field.nullable or field.presence or field.has_default
 
 
 def _title(name: str) -> str:
     return name.replace("_", " ").title()
 
 
-def _described(schema: JsonSchema, field: Field) -> JsonSchema:
-    return {**schema, "description": field.description} if field.description else schema
-
-
 def _documented(cls: type[Any]) -> JsonSchema:
-    text = inspect.cleandoc(cls.__doc__ or "")
+    text = prose_of(cls.__doc__)
     return {"description": text} if text else {}
-
-
-def _json_default(field: Field) -> Any:
-    """A default that JSON can show as it is; none for others."""
-    if isinstance(field.default, enum.Enum):
-        return field.default.name
-    plain = (str, bool, int) if field.value.kind is not Kind.BYTES else ()
-    if isinstance(field.default, plain):
-        return field.default
-    finite = isinstance(field.default, float) and field.default - field.default == 0
-    return field.default if finite else None
 
 
 def fields_of(cls: type[DataObjectBase]) -> dict[str, Field]:

@@ -3,31 +3,21 @@
 import importlib.metadata
 import inspect
 import sys
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, TypedDict
 
 from kitfox.data import DataObjectBase
 from kitfox.data.schema import Shape
+from kitfox.export._answers import Answers
 from kitfox.export._bodies import Bodies
-from kitfox.export._descriptions import description_of, summary_of
+from kitfox.export._descriptions import description_of, implementations_of, summary_of
+from kitfox.export._links import links_of
 from kitfox.export.json_schemas import Form, JsonSchema, JsonSchemas, fields_of
-from kitfox.services import BodyStyle, Method, MethodTable, Purpose, Route
+from kitfox.modules import ModuleBase
+from kitfox.services import BodyStyle, Method, Purpose, Route
 
 __all__ = ["Info", "library_info", "openapi_document"]
-
-_ERRORS = {
-    "400": ("InvalidArgument", "The request cannot be accepted."),
-    "404": ("NotFound", "Something that the request names is not there."),
-    "409": ("Conflict", "Something that the request wants to make is there already."),
-    "413": ("TooLarge", "The request is larger than the server accepts."),
-    "415": ("UnsupportedMediaType", "The body is of a type that is not accepted."),
-    "422": ("ValidationError", "The request does not fit its schema; each field is named."),
-    "429": ("ResourceExhausted", "A limit was reached; the same request may work later."),
-    "500": ("Internal", "It failed; the server's log has the details under the id."),
-    "503": ("Unavailable", "Not now; the same request may work later."),
-    "504": ("DeadlineExceeded", "The time was up before the answer was there."),
-}
-_OF_QUERIES = ("404", "422", "500", "503")
-_OF_BODIES = ("400", "404", "413", "415", "422", "429", "500", "503", "504")
 
 
 class Info(TypedDict):
@@ -63,73 +53,85 @@ def _version(library: str) -> str:
         return ""
 
 
-def openapi_document(table: MethodTable, *, info: Info, multipart: bool = False) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of everything in the table that has a REST route.
+def openapi_document(
+    table: Iterable[Method],
+    *,
+    info: Info,
+    models: Mapping[str, type[ModuleBase]] | None = None,
+) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of all methods that have a REST route.
 
     Args:
         table: The methods.
         info: The head of the document.
-        multipart: Whether bodies are offered as `multipart/form-data` as well.
+        models: The modules of models that can be asked for, by model id: examples name them.
     """
-    return _Document(table, multipart=multipart).build(info)
+    return _Document(table, models or {}).build(info)
 
 
 class _Document:
     """Collects paths and components."""
 
-    def __init__(self, table: MethodTable, *, multipart: bool) -> None:
+    def __init__(self, table: Iterable[Method], models: Mapping[str, type[ModuleBase]]) -> None:
         self._schemas = JsonSchemas()
-        self._error_schemas = _add_error_schemas(self._schemas)
-        self._bodies = Bodies(self._schemas, multipart=multipart)
+        self._answers = Answers(self._schemas)
+        self._bodies = Bodies(self._schemas, models)
         self._methods = [
             (method, method.route)
             for method in table
             if method.route is not None and _is_shown(method)
         ]
-        self._used: dict[str, JsonSchema] = {}
 
     def build(self, info: Info) -> dict[str, Any]:
         """The whole document."""
         # Requests first: see JsonSchemas.
         bodies = [self._bodies.of(method, route) for method, route in self._methods]
         paths: dict[str, dict[str, Any]] = {}
-        names: set[str] = set()
         for (method, route), body in zip(self._methods, bodies, strict=True):
-            name = method.name if method.name not in names else method.path[1:].replace("/", ".")
-            names.add(name)
-            operation = self._operation(method, route, body, name)
+            operation = self._operation(method, route, body)
             paths.setdefault(route.path, {})[route.verb.lower()] = operation
         paths.setdefault("/health", {"get": _HEALTH})
         return {
             "openapi": "3.1.0",
             "info": info,
             "paths": paths,
-            "components": {
-                "schemas": self._schemas.components,
-                "responses": dict(sorted(self._used.items())),
-            },
+            "components": {"schemas": self._schemas.components, **self._answers.components},
         }
 
-    def _operation(
-        self, method: Method, route: Route, body: JsonSchema | None, name: str
-    ) -> JsonSchema:
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """The operations' names by RPC path: that of the RPC, or the path where that is taken."""
+        names: dict[str, str] = {}
+        for method, _ in self._methods:
+            taken = method.name in names.values()
+            names[method.path] = method.path[1:].replace("/", ".") if taken else method.name
+        return names
+
+    def _operation(self, method: Method, route: Route, body: JsonSchema | None) -> JsonSchema:
+        texts = [description_of(method)]
+        if method.purpose is Purpose.INFERENCE:
+            texts.append(implementations_of(method))
         operation: JsonSchema = {
             "summary": summary_of(method),
-            "description": description_of(method),
-            "operationId": name,
+            "description": "\n\n".join(text for text in texts if text),
+            "operationId": self._names[method.path],
             "tags": [method.service.rpartition(".")[2]],
         }
         if route.style is BodyStyle.QUERY:
             parameters = self._parameters(method.request)
             if parameters:
                 operation["parameters"] = parameters
+        if route.style is BodyStyle.STREAM:
+            operation["parameters"] = [self._bodies.model_parameter(method)]
         if body is not None:
             operation["requestBody"] = body
-        operation["responses"] = {"200": self._answer(method), **self._errors(method, route)}
-        if method.purpose in (Purpose.INFERENCE, Purpose.JOB_START):
-            task = method.task
-            if task is not None:
-                operation |= task.get_metadata().get("extra_openapi") or {}
+        operation["responses"] = self._answers.of(method, route)
+        links = links_of(method, self._names, (item for item, _ in self._methods))
+        if links:
+            operation["responses"]["200"]["links"] = links
+        if method.purpose in (Purpose.INFERENCE, Purpose.JOB_START) and method.task is not None:
+            extra: Mapping[str, Any] = method.task.get_metadata().get("extra_openapi") or {}
+            return _merged(operation, extra)
         return operation
 
     def _parameters(self, request: type[DataObjectBase]) -> list[JsonSchema]:
@@ -143,38 +145,17 @@ class _Document:
             for field in fields_of(request).values()
         ]
 
-    def _answer(self, method: Method) -> JsonSchema:
-        cls = method.response
-        if cls.supports_file_operations:
-            content: JsonSchema = {
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
-            }
-            return {"description": "A file.", "content": content}
-        schema = self._schemas.reference(cls, Form.ANSWER)
-        if method.output_streaming:
-            return {
-                "description": (
-                    "Server-sent events: each `message` has one answer in its `data`; an `error` "
-                    "has what an error answer has, and ends the stream."
-                ),
-                "content": {"text/event-stream": {"schema": schema}},
-            }
-        return {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
 
-    def _errors(self, method: Method, route: Route) -> JsonSchema:
-        codes = _OF_QUERIES if route.style is BodyStyle.QUERY else _OF_BODIES
-        if method.purpose is Purpose.DEPLOY:
-            codes = tuple(sorted((*codes, "409")))
-        return {code: self._error(code) for code in codes}
-
-    def _error(self, code: str) -> JsonSchema:
-        name, text = _ERRORS[code]
-        schema = self._error_schemas.get(code, self._error_schemas["others"])
-        self._used[name] = {
-            "description": text,
-            "content": {"application/json": {"schema": schema}},
-        }
-        return {"$ref": f"#/components/responses/{name}"}
+def _merged(own: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Objects are merged, everything else is replaced."""
+    result = dict(own)
+    for key, value in extra.items():
+        known: Any = result.get(key)
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            result[key] = _merged(known, value)
+        else:
+            result[key] = value
+    return result
 
 
 def _is_shown(method: Method) -> bool:
@@ -192,51 +173,3 @@ _HEALTH: JsonSchema = {
         "503": {"description": "Not yet.", "content": {"text/plain": {"schema": _TEXT}}},
     },
 }
-
-
-def _add_error_schemas(schemas: JsonSchemas) -> dict[str, JsonSchema]:
-    """The bodies of failed calls, by status code."""
-    details = {"type": "string", "description": "What was wrong, for people."}
-    shared: JsonSchema = {
-        "code": {"type": "integer", "description": "The status code."},
-        "id": {"type": "string", "description": "Of the request, as in the server's log."},
-    }
-    problem = schemas.add(
-        "ValidationError",
-        {
-            "type": "object",
-            "properties": {
-                "type": {"type": "string", "description": "What kind of fault it is."},
-                "loc": {
-                    "type": "array",
-                    "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-                    "description": "Where: names and positions from the outside inwards.",
-                },
-                "msg": {"type": "string", "description": "What was wrong, for people."},
-            },
-            "required": ["type", "loc", "msg"],
-        },
-    )
-    problems = {"type": "array", "items": problem}
-    return {
-        "others": schemas.add(
-            "HTTPError",
-            {
-                "type": "object",
-                "properties": {"details": details, **shared},
-                "required": ["details", "code", "id"],
-            },
-        ),
-        "415": schemas.add(
-            "HTTPDetail",
-            {"type": "object", "properties": {"detail": details}, "required": ["detail"]},
-        ),
-        "422": schemas.add(
-            "HTTPValidationError",
-            {
-                "type": "object",
-                "properties": {"details": details, "additional_info": problems, **shared},
-                "required": ["details", "additional_info", "code", "id"],
-            },
-        ),
-    }

@@ -3,6 +3,7 @@ from enum import Enum
 from typing import Annotated
 
 import numpy as np
+from typing_extensions import Doc
 
 from kitfox.data import DataObjectBase, FieldNumber, File, JsonDict, OneofField, dataobject
 
@@ -20,10 +21,17 @@ class Colour(Enum):
 
 @dataobject(PACKAGE)
 class Point(DataObjectBase):
-    """A place."""
+    """A place.
+
+    Attributes:
+        x: To the right.
+        y: Said elsewhere.
+    """
 
     x: float
     y: float
+    """Upwards,
+    not down."""
 
 
 @dataobject(PACKAGE)
@@ -60,7 +68,7 @@ class Shape(DataObjectBase):
     tags: list[str] | None
     colour: Colour | None
     raws: list[bytes]
-    weight: Annotated[float, FieldNumber(20)] = 1.5
+    weight: Annotated[float, FieldNumber(20), Doc("In kilograms.")] = 1.5
 
 
 @dataobject("exportlab.files.exportlab")

@@ -31,7 +31,14 @@ class HiddenTask(TaskBase):
 @task(
     unary_parameters={"raw": bytes},
     unary_output_type=Message,
-    metadata={"extra_openapi": {"summary": "Sends", "tags": ["mail"]}},
+    metadata={
+        "extra_openapi": {
+            "summary": "Sends",
+            "tags": ["mail"],
+            "responses": {"402": {"description": "No stamp."}},
+        },
+        "examples": [{"inputs": "SGVsbG8="}, {"inputs": "", "model_id": "small"}],
+    },
 )
 class SendTask(TaskBase):
     """Sends bytes."""
@@ -40,6 +47,10 @@ class SendTask(TaskBase):
 @module("0a0b0c0d", "Sketcher", "1.2.3", tasks=[SketchTask, PairTask, HiddenTask, SendTask])
 class Sketcher(ModuleBase):
     """Draws."""
+
+    @classmethod
+    def load(cls, model_path: str) -> "Sketcher":
+        return cls()
 
     @SketchTask.taskmethod()
     def sketch(
@@ -50,6 +61,16 @@ class Sketcher(ModuleBase):
         lists: list[str] | list[int] | None = None,
         colour: Colour = Colour.BLUE,
     ) -> Shape:
+        """Draws it.
+
+        Args:
+            shape: What is
+                drawn.
+            scale: How large.
+
+        Returns:
+            The same.
+        """
         return shape
 
     @SketchTask.taskmethod(output_streaming=True)
@@ -74,5 +95,10 @@ class Sketcher(ModuleBase):
 
     @classmethod
     def train(cls, samples: DataStream[Shape], rounds: int = 3) -> "Sketcher":
-        """Learns shapes."""
+        """Learns shapes.
+
+        Args:
+            samples: Shapes to learn.
+            rounds: How often.
+        """
         return cls()
