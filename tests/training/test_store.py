@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from kitfox.errors import AlreadyExists, JobNotFound, ResourceExhausted
-from kitfox.training import IllegalMove, Job, JobState, JobStore, Library, Progress
+from kitfox.training import IllegalMove, Job, JobKind, JobState, JobStore, Library, Progress
 
 Make = Callable[..., Job]
 
@@ -216,3 +216,95 @@ def test_publishing_completes(store: JobStore, make_job: Make) -> None:
     assert found is not None
     assert found.state is JobState.COMPLETED
     assert published == ["x"]
+
+
+@pytest.fixture
+def predictions(store: JobStore) -> JobStore:
+    """The other kind of jobs in the same database."""
+    return store.of(JobKind.PREDICTION)
+
+
+def test_jobs_of_one_kind_know_nothing_of_the_other(
+    store: JobStore, predictions: JobStore, make_job: Make
+) -> None:
+    training, prediction = make_job(), make_job(kind=JobKind.PREDICTION)
+    store.add(training, queue_limit=1)
+    predictions.add(prediction, queue_limit=1)
+    for mine, job, others in (
+        (store, training, prediction),
+        (predictions, prediction, training),
+    ):
+        assert [found.id for found in mine.list()] == [job.id]
+        assert mine.get(job.id).kind is job.kind
+        assert mine.counts()[JobState.QUEUED] == 1
+        with pytest.raises(JobNotFound, match=rf"^Unknown {job.kind}_id: {others.id}$"):
+            mine.get(others.id)
+        with pytest.raises(JobNotFound):
+            mine.parameters(others.id)
+        assert mine.move(others.id, [JobState.QUEUED], JobState.CANCELED) is None
+        claimed = mine.claim_next(host="here")
+        assert claimed is not None
+        assert claimed.id == job.id
+        assert mine.claim_next(host="here") is None
+    assert store.begin(prediction.id, attempt=1, pid=7, start="9", environment={}) is None
+    assert not store.beat(prediction.id, attempt=1)
+    assert not store.requeue(prediction.id, attempt=1)
+    assert store.publish(prediction.id, attempt=1, put_in_place=lambda: None) is None
+    assert predictions.get(prediction.id).state is JobState.RUNNING
+
+
+def test_a_store_takes_no_job_of_another_kind(store: JobStore, make_job: Make) -> None:
+    with pytest.raises(ValueError, match="is a prediction"):
+        store.add(make_job(kind=JobKind.PREDICTION))
+
+
+def test_an_id_is_used_once_over_all_kinds(
+    store: JobStore, predictions: JobStore, make_job: Make
+) -> None:
+    job = make_job()
+    store.add(job)
+    with pytest.raises(AlreadyExists, match=job.id):
+        predictions.add(make_job(id=job.id, kind=JobKind.PREDICTION))
+
+
+def test_each_kind_has_its_own_queue_limit(predictions: JobStore, make_job: Make) -> None:
+    predictions.add(make_job(kind=JobKind.PREDICTION), queue_limit=1)
+    with pytest.raises(ResourceExhausted, match=r"prediction queue.* jobs\.queue_limit is 1"):
+        predictions.add(make_job(kind=JobKind.PREDICTION), queue_limit=1)
+
+
+@pytest.mark.parametrize("end", [JobState.COMPLETED, JobState.ERRORED])
+def test_the_request_of_a_prediction_goes_when_it_ends(
+    predictions: JobStore, make_job: Make, end: JobState
+) -> None:
+    job = make_job(kind=JobKind.PREDICTION, method="Ask", request_id="r", parameters='{"x": 1}')
+    predictions.add(job)
+    claimed = predictions.claim_next(host="here")
+    assert claimed is not None
+    assert (claimed.method, claimed.request_id) == ("Ask", "r")
+    assert predictions.parameters(job.id) == '{"x": 1}'
+    predictions.move(job.id, [JobState.RUNNING], end)
+    with pytest.raises(JobNotFound):
+        predictions.parameters(job.id)
+
+
+def test_what_has_ended_long_enough_ago_can_be_forgotten(
+    store: JobStore, predictions: JobStore, make_job: Make
+) -> None:
+    ended, waiting = (make_job(kind=JobKind.PREDICTION) for _ in range(2))
+    training = make_job()
+    store.add(training)
+    store.move(training.id, [JobState.QUEUED], JobState.CANCELED)
+    before = datetime.datetime.now(datetime.UTC)
+    for job in (ended, waiting):
+        predictions.add(job)
+    predictions.move(ended.id, [JobState.QUEUED], JobState.CANCELED)
+    assert predictions.ended_before(before) == []
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
+    assert predictions.ended_before(later) == [ended.id]
+    predictions.remove([ended.id, waiting.id, training.id])
+    with pytest.raises(JobNotFound):
+        predictions.get(ended.id)
+    assert predictions.parameters(waiting.id) == "{}"
+    assert store.parameters(training.id) == "{}"
+    predictions.add(ended)  # nothing is left of it

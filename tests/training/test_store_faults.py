@@ -180,6 +180,43 @@ def test_an_older_store_is_brought_up_and_keeps_its_jobs(
     store.close()
 
 
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_store_of_each_earlier_version_is_brought_up(
+    store_url: str, make_job: Callable[..., Job], version: int
+) -> None:
+    database = open_database(store_url, create=True, busy_timeout=1)
+    assert migrate(database, MIGRATIONS[:version]) == version
+    with database.write() as connection:
+        columns = _columns_of_version_1(make_job(id="old", model_name="kept"))
+        names = ", ".join(columns)
+        places = ", ".join(f":{name}" for name in columns)
+        statement = f"INSERT INTO jobs ({names}) VALUES ({places})"  # noqa: S608 -- constants
+        connection.change(statement, **columns)
+    database.close()
+    store = JobStore(store_url)
+    found = store.get("old")
+    assert (found.kind, found.model_name, found.method) == ("training", "kept", "")
+    claimed = store.claim_next(host="here")
+    assert claimed is not None
+    assert claimed.id == "old"
+    store.close()
+
+
+def _columns_of_version_1(job: Job) -> dict[str, object]:
+    """A new training as the first version of the store kept it."""
+    return {
+        "id": job.id,
+        "kind": "training",
+        "state": "QUEUED",
+        **{name: getattr(job, name) for name in ("module_id", "model_name", "output_path")},
+        **dict.fromkeys(("module_name", "module_version", "data_base_dir", "working_dir"), ""),
+        **dict.fromkeys(("log_path", "worker_host", "worker_start", "log_tail"), ""),
+        **dict.fromkeys(("libraries", "reasons"), "[]"),
+        **dict.fromkeys(("model_paths", "environment"), "{}"),
+        **dict.fromkeys(("overwrite", "created", "attempt"), 0),
+    }
+
+
 def test_a_migration_that_fails_leaves_the_store_as_it_was(file: Path) -> None:
     database = open_database(f"sqlite:///{file}", create=True, busy_timeout=1)
     migrate(database)

@@ -7,9 +7,12 @@ service = TrainingService(store=store, scheduler=scheduler, output_dir="training
                           libraries=[Library(package="sample_lib", path="/srv/app")])
 job = service.start(SampleModule, {"batch_size": 4}, "my model")
 service.get(job.id).state
+
+Predictions are jobs of the same store; `kitfox.training.runner` runs them in the server's process
+(imported by it alone: asyncio costs every worker what it costs).
 """
 
-from kitfox.training.jobs import IllegalMove, Job, JobState, Library, Progress
+from kitfox.training.jobs import IllegalMove, Job, JobKind, JobState, Library, Progress
 from kitfox.training.launchers import Launcher, SubprocessLauncher, WorkerHandle
 from kitfox.training.progress import TrainingContext, training_context
 from kitfox.training.scheduler import Scheduler
@@ -20,6 +23,7 @@ from kitfox.training.warm_launcher import WarmLauncher
 __all__ = [
     "IllegalMove",
     "Job",
+    "JobKind",
     "JobState",
     "JobStore",
     "Launcher",

@@ -1,4 +1,4 @@
-"""What a training job is: its states, the moves between them, and the record that the store keeps.
+"""What a job is: its kinds and states, the moves between them, and the record that the store keeps.
 
 QUEUED -> RUNNING -> COMPLETED or ERRORED is the plain way; a cancel takes QUEUED to CANCELED, and
 RUNNING over CANCELING to CANCELED.
@@ -16,11 +16,21 @@ __all__ = [
     "TERMINAL",
     "IllegalMove",
     "Job",
+    "JobKind",
     "JobState",
     "Library",
     "Progress",
     "check_move",
 ]
+
+
+class JobKind(enum.StrEnum):
+    """What sort of work a job is; jobs of different kinds know nothing of each other."""
+
+    TRAINING = "training"
+    """Makes a model, in a worker process of its own."""
+    PREDICTION = "prediction"
+    """Runs a model on one request, in a server's process."""
 
 
 class JobState(enum.StrEnum):
@@ -29,24 +39,25 @@ class JobState(enum.StrEnum):
     QUEUED = "QUEUED"
     """It is in the store and waits for a free place."""
     RUNNING = "RUNNING"
-    """A scheduler has claimed it; a worker is being started, trains or saves."""
+    """Somebody has claimed it: a scheduler whose worker trains, or a server that runs a model."""
     CANCELING = "CANCELING"
-    """Somebody asked for its end while it ran; its processes are being stopped."""
+    """Somebody asked for its end while it ran; it is being stopped."""
     CANCELED = "CANCELED"
-    """It ended on request: none of its processes is left and it has made no model."""
+    """It ended on request: nothing of it runs any more, and it has no result."""
     COMPLETED = "COMPLETED"
-    """Its model lies, whole and synced, where the record says."""
+    """Its result (a model, an answer) lies, whole and synced, in its place."""
     ERRORED = "ERRORED"
-    """It ended without a model; `reasons` says why."""
+    """It ended without a result; `reasons` says why."""
 
 
 MOVES: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELED}),
-    # Back to QUEUED: the scheduler ended after the claim and before a worker began.
+    # Back to QUEUED: the one who claimed it ended before a worker began, or in the middle of work
+    # that can be done again.
     JobState.RUNNING: frozenset(
         {JobState.COMPLETED, JobState.ERRORED, JobState.CANCELING, JobState.QUEUED}
     ),
-    # To COMPLETED: the model was in its place when the request to cancel came.
+    # To COMPLETED: the result was in its place when the request to cancel came.
     JobState.CANCELING: frozenset({JobState.CANCELED, JobState.COMPLETED}),
     JobState.CANCELED: frozenset(),
     JobState.COMPLETED: frozenset(),
@@ -108,22 +119,23 @@ class Job:
     """One job as the store knows it. A change makes a new record."""
 
     id: str
-    """The training id: UUID text."""
-    kind: str = "training"
-    """What sort of job; there is one so far."""
+    """What callers know it by: UUID text."""
+    kind: JobKind = JobKind.TRAINING
+    """What sort of work it is."""
     state: JobState = JobState.QUEUED
     """Where it is in its life."""
     module_id: str
-    """Which module trains."""
+    """Which module trains, or predicts."""
     module_name: str = ""
     """That module's name, for people."""
     module_version: str = ""
     """That module's version when the job was accepted."""
     model_name: str = ""
-    """What the caller calls the model that comes out."""
+    """What the caller calls the model: of a training, the one that comes out; else the one that
+    is asked."""
     parameters: str | None = None
-    """JSON object, keyed by the parameters of `train`. None where it was not asked for: it may
-    be as large as the training data, so lists and claims leave it in the store."""
+    """JSON object: the arguments of `train`, or the request to predict from. None where it was
+    not asked for: it may be as large as the training data, so lists leave it in the store."""
     libraries: tuple[Library, ...] = ()
     """What the worker imports."""
     model_paths: Mapping[str, str] = field(default_factory=dict)
@@ -147,13 +159,13 @@ class Job:
     attempt: int = 0
     """How often it was claimed; what an earlier attempt still tries to write is refused."""
     worker_host: str = ""
-    """The machine on which its scheduler runs; empty before the first claim."""
+    """The machine on which its scheduler, or its server, runs; empty before the first claim."""
     worker_pid: int | None = None
     """The process that trains: set when the worker begins."""
     worker_start: str = ""
     """When that process started, in the kernel's words; tells it from a later one of its number."""
     heartbeat: datetime.datetime | None = None
-    """When the worker last gave a sign of life."""
+    """When the one who works on it last gave a sign of life."""
     progress: Progress | None = None
     """What the training last reported, if it reports."""
     log_tail: str = ""
@@ -164,6 +176,10 @@ class Job:
     """The most memory that the worker held, in bytes."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What it ran on: versions of Python, Kitfox and the libraries, platform, host."""
+    method: str = ""
+    """The RPC that a prediction does, such as `HelloWorldTaskPredict`."""
+    request_id: str = ""
+    """Identifies the call that asked for it, where that is known."""
 
     @property
     def duration(self) -> datetime.timedelta | None:

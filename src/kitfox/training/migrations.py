@@ -66,8 +66,19 @@ def _first(database: Database) -> Sequence[str]:
     )
 
 
+def _second(database: Database) -> Sequence[str]:
+    return (
+        "ALTER TABLE jobs ADD COLUMN method TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
+        "DROP INDEX jobs_by_state",
+        "CREATE INDEX jobs_by_kind ON jobs (kind, state, number)",
+        "CREATE INDEX jobs_by_end ON jobs (kind, finished)",
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(number=1, about="jobs and their parameters", statements=_first),
+    Migration(number=2, about="several kinds of jobs, and their retention", statements=_second),
 )
 """All steps, oldest first."""
 

@@ -15,7 +15,17 @@ from typing import Any
 from kitfox.errors import AlreadyExists, FailedPrecondition
 from kitfox.training.jobs import Job
 
-__all__ = ["MANIFEST", "discard", "is_published", "partial_path", "put_in_place", "seal", "trainer"]
+__all__ = [
+    "MANIFEST",
+    "discard",
+    "is_published",
+    "make_folder",
+    "partial_path",
+    "put_in_place",
+    "seal",
+    "sync_folder",
+    "trainer",
+]
 
 MANIFEST = "manifest.json"
 """The file in a model folder that says which training made it, and of what it consists."""
@@ -41,7 +51,7 @@ def make_folder(folder: Path) -> None:
         return
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def seal(folder: Path, job: Job) -> None:
@@ -56,7 +66,7 @@ def seal(folder: Path, job: Job) -> None:
             path = Path(parent, name)
             if path != folder / MANIFEST:  # one that came along from an older model
                 files.append({"path": str(path.relative_to(folder)), **_describe(path)})
-        _sync(Path(parent))
+        sync_folder(Path(parent))
     manifest = {
         "format": _FORMAT,
         "training_id": job.id,
@@ -67,7 +77,7 @@ def seal(folder: Path, job: Job) -> None:
         json.dump(manifest, stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
-    _sync(folder)
+    sync_folder(folder)
 
 
 def put_in_place(job: Job) -> None:
@@ -85,7 +95,7 @@ def put_in_place(job: Job) -> None:
     elif not _swap(partial, place):
         place.rename(_aside_path(job))
         partial.rename(place)
-    _sync(place.parent)
+    sync_folder(place.parent)
 
 
 def trainer(place: Path) -> tuple[str, int] | None:
@@ -133,7 +143,7 @@ def _describe(path: Path) -> dict[str, Any]:
         return {"size": stream.tell(), "sha256": digest}
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
