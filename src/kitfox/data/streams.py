@@ -6,7 +6,7 @@ stream over the present one. Nothing is read before somebody iterates.
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -44,6 +44,11 @@ class DataStream(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._make(*self._args, **self._kwargs))
+
+    async def __aiter__(self) -> AsyncGenerator[T, None]:
+        """The elements for an `async def` method; a stream of requests waits for each."""
+        for item in self:
+            yield item
 
     def __len__(self) -> int:
         """The number of elements; where it does not follow from another, the stream is read.

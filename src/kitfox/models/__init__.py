@@ -3,6 +3,7 @@
 from kitfox.models.executor import Executor, ThreadExecutor
 from kitfox.models.manager import LoadedModel, ModelManager
 from kitfox.models.store import ModelEntry, ModelStore, check_model_id
+from kitfox.models.streams import RequestFeed, RequestStream, collect, generate, split
 
 __all__ = [
     "Executor",
@@ -10,6 +11,11 @@ __all__ = [
     "ModelEntry",
     "ModelManager",
     "ModelStore",
+    "RequestFeed",
+    "RequestStream",
     "ThreadExecutor",
     "check_model_id",
+    "collect",
+    "generate",
+    "split",
 ]

@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from kitfox.logs import current_request
+from kitfox.modules import RequestContext
+
 __all__ = ["Executor", "ThreadExecutor"]
 
 _STALL_SECONDS = 0.001
@@ -23,7 +26,10 @@ class Executor(Protocol):
     """Runs a model's function somewhere and hands back what it returns."""
 
     def submit(
-        self, function: Callable[..., Any], arguments: Mapping[str, Any]
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        context: RequestContext | None = None,
     ) -> "asyncio.Future[Any]":
         """Starts the call; the future belongs to the running event loop."""
 
@@ -32,17 +38,19 @@ class Executor(Protocol):
 
 
 class _Call:
-    __slots__ = ("arguments", "function", "future")
+    __slots__ = ("arguments", "context", "function", "future")
 
     def __init__(
         self,
         function: Callable[..., Any],
         arguments: Mapping[str, Any],
         future: "asyncio.Future[Any]",
+        context: RequestContext | None,
     ) -> None:
         self.function = function
         self.arguments = arguments
         self.future = future
+        self.context = context
 
 
 class ThreadExecutor:
@@ -57,7 +65,7 @@ class ThreadExecutor:
     def __init__(
         self, *, threads: int, loop: asyncio.AbstractEventLoop, name: str = "model"
     ) -> None:
-        self._limit = threads
+        self.limit = threads
         self._loop = loop
         self._name = name
         self._queue: deque[_Call] = deque()
@@ -72,19 +80,33 @@ class ThreadExecutor:
         self._closed = False
 
     def submit(
-        self, function: Callable[..., Any], arguments: Mapping[str, Any]
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        context: RequestContext | None = None,
     ) -> "asyncio.Future[Any]":
-        """Queues `function(**arguments)`; the future is dropped unrun when cancelled in time."""
+        """Queues `function(**arguments)`; it is dropped unrun when the future is cancelled in time.
+
+        Args:
+            function: What to call.
+            arguments: By name.
+            context: The request that it is for; its id is in what the function logs.
+        """
         future = self._loop.create_future()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is closed")
-            self._queue.append(_Call(function, arguments, future))
+            self._queue.append(_Call(function, arguments, future, context))
             waiting = self._waking or not self._wake_one()
         if waiting and not self._watching:
             self._watching = True
             self._loop.call_later(_STALL_SECONDS, self._check_stall)
         return future
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a call that is submitted now finds a thread that is free, or may be started."""
+        return self._idle > 0 or len(self._threads) < self.limit
 
     def close(self) -> None:
         """Drops what waits, lets running calls end, and joins the threads."""
@@ -103,7 +125,7 @@ class ThreadExecutor:
         """Wakes or starts a thread, if there may be one more. Called with the lock held."""
         if self._idle:
             self._idle -= 1
-        elif len(self._threads) < self._limit:
+        elif len(self._threads) < self.limit:
             thread = threading.Thread(
                 target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True
             )
@@ -137,6 +159,7 @@ class ThreadExecutor:
                 # A caller that has gone away cancelled its future: its call is not run.
                 if call.future.cancelled():
                     continue
+                current_request.set(call.context)
                 try:
                     self._report(call.future, call.function(**call.arguments), None)
                 except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
