@@ -180,9 +180,21 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One running server of the unchanged template, shared by tests that leave it as it is."""
-    project = tmp_path_factory.mktemp("shared") / TEMPLATE.name
+    yield from _shared(tmp_path_factory, {})
+
+
+@pytest.fixture(scope="session", params=["envoy", "hypercorn"])
+def each_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The same on each engine: for tests of what holds for both."""
+    yield from _shared(tmp_path_factory, {"SERVER_ENGINE": request.param})
+
+
+def _shared(factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Server]:
+    project = factory.mktemp("shared") / TEMPLATE.name
     copy_template(project)
-    running = Server(project).start()
+    running = Server(project, environment).start()
     yield running
     status = running.stop()
     assert status == 0, running.log

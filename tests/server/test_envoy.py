@@ -16,13 +16,12 @@ from kitfox.server._process import Record, split_output
 from kitfox.server.envoy import (
     LOG_MARK,
     LOG_SEPARATOR,
-    EnvoyOptions,
-    Listener,
     bootstrap,
     command,
     environment,
     restore_environment,
 )
+from kitfox.server.options import Listener, Options
 
 GRPC = Listener(name="grpc", address="127.0.0.1", port=8085)
 HTTP = Listener(name="http", address="127.0.0.1", port=8080)
@@ -31,13 +30,13 @@ HTTP = Listener(name="http", address="127.0.0.1", port=8080)
 @pytest.mark.parametrize(
     "options",
     [
-        EnvoyOptions(listeners=(GRPC, HTTP)),
-        EnvoyOptions(listeners=(Listener(name="http", address="::", port=8080),)),
-        EnvoyOptions(listeners=(HTTP,), live_path="/livez"),
-        EnvoyOptions(listeners=(HTTP,), stream_seconds=0, loop="asyncio", threads=1),
+        Options(listeners=(GRPC, HTTP)),
+        Options(listeners=(Listener(name="http", address="::", port=8080),)),
+        Options(listeners=(HTTP,), live_path="/livez"),
+        Options(listeners=(HTTP,), stream_seconds=0, loop="asyncio", threads=1),
     ],
 )
-def test_envoy_accepts_the_configuration(options: EnvoyOptions, tmp_path: Path) -> None:
+def test_envoy_accepts_the_configuration(options: Options, tmp_path: Path) -> None:
     (tmp_path / "kitfox_test_app.py").write_text("async def app(scope, receive, send): pass\n")
     settings = bootstrap(options)
     text = json.dumps(settings).replace("kitfox.server.app:app", "kitfox_test_app:app")
@@ -58,7 +57,7 @@ def test_envoy_accepts_the_configuration(options: EnvoyOptions, tmp_path: Path) 
 def test_all_addresses_belong_to_one_listener() -> None:
     both = Listener(name="both", address="127.0.0.1", port=8080)
     unix = Listener(name="unix", address="/run/kitfox")
-    [listener] = bootstrap(EnvoyOptions(listeners=(GRPC, HTTP, both, unix)))["static_resources"][
+    [listener] = bootstrap(Options(listeners=(GRPC, HTTP, both, unix)))["static_resources"][
         "listeners"
     ]
     assert listener["address"]["socket_address"]["port_value"] == 8085
@@ -72,7 +71,7 @@ def test_all_addresses_belong_to_one_listener() -> None:
 
 def test_free_ports_are_chosen_for_each_listener() -> None:
     free = tuple(Listener(name=name) for name in ("grpc", "http"))
-    [listener] = bootstrap(EnvoyOptions(listeners=free))["static_resources"]["listeners"]
+    [listener] = bootstrap(Options(listeners=free))["static_resources"]["listeners"]
     assert len(listener["additional_addresses"]) == 1
 
 

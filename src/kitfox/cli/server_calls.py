@@ -27,7 +27,13 @@ class ServerCalls:
     """
 
     def __init__(self, config: Config, url: str) -> None:
-        self._url = url.rstrip("/") or f"http://localhost:{config.runtime.http.port}"
+        scheme = "https" if config.runtime.tls.server.cert else "http"
+        self._url = url.rstrip("/") or f"{scheme}://localhost:{config.runtime.http.port}"
+        self._tls = None
+        if self._url.startswith("https:"):
+            from kitfox.server.tls import client_context
+
+            self._tls = client_context(config, is_own=not url)
         sys.path[:0] = config.runtime.python_path
         library = config.runtime.library
         import_library(library)
@@ -105,7 +111,7 @@ class ServerCalls:
             headers={"content-type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310 -- as above
+            with urllib.request.urlopen(request, context=self._tls) as answer:  # noqa: S310 -- as above
                 return json.load(answer)
         except urllib.error.HTTPError as err:
             raise KitfoxError(_reason(err)) from err

@@ -12,7 +12,8 @@ from typing import Any
 from kitfox.server._admin import Admin, AdminError
 from kitfox.server._events import Events
 from kitfox.server._process import EnvoyProcess, Record
-from kitfox.server.envoy import STAT_PREFIX, EnvoyOptions, Listener, distinct
+from kitfox.server.envoy import STAT_PREFIX
+from kitfox.server.options import Listener, Options, distinct
 
 __all__ = ["Life"]
 
@@ -43,7 +44,7 @@ class Life:
     def __init__(
         self,
         process: EnvoyProcess,
-        options: EnvoyOptions,
+        options: Options,
         events: Events,
         log: Callable[[str, str], None],
     ) -> None:

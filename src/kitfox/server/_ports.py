@@ -1,13 +1,35 @@
-"""Whether the addresses that a server wants are free, asked before anything is started."""
+"""The addresses that a server wants: whether they are free, and how their sockets are set up."""
 
 import errno
 import socket
 from pathlib import Path
 
 from kitfox.errors import FailedPrecondition
-from kitfox.server.envoy import Listener
+from kitfox.server.options import Listener, Options
 
-__all__ = ["check_free"]
+__all__ = ["bind", "check_free", "keepalive", "unavailable"]
+
+
+def keepalive(options: Options) -> list[tuple[int, int, int]]:
+    """The options of a TCP socket that find clients which vanished: level, name, value.
+
+    Set on a listening socket, they hold for each connection that it accepts.
+    """
+    idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
+    values = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, seconds in (
+        (idle, options.ping_seconds),
+        (getattr(socket, "TCP_KEEPINTVL", None), options.ping_timeout_seconds / _PROBES),
+    ):
+        if name is not None:
+            values.append((socket.IPPROTO_TCP, name, max(1, round(seconds))))
+    if (probes := getattr(socket, "TCP_KEEPCNT", None)) is not None:
+        values.append((socket.IPPROTO_TCP, probes, _PROBES))
+    return values
+
+
+_PROBES = 3
+"""How many of the kernel's questions in a row may go unanswered."""
 
 
 def check_free(listener: Listener) -> None:
@@ -27,7 +49,7 @@ def _check_tcp(listener: Listener) -> None:
         try:
             probe.bind((listener.address, listener.port))
         except OSError as error:
-            raise FailedPrecondition(_sentence(listener, error)) from error
+            raise unavailable(listener, error) from error
 
 
 def _check_unix(listener: Listener) -> None:
@@ -40,17 +62,48 @@ def _check_unix(listener: Listener) -> None:
     raise FailedPrecondition(f"{_subject(listener)} is taken: another process answers on it")
 
 
-def _sentence(listener: Listener, error: OSError) -> str:
+def bind(listener: Listener, options: Options) -> socket.socket:
+    """A socket that has the address, and does not listen yet.
+
+    Raises:
+        FailedPrecondition: The address cannot be had.
+    """
+    if listener.is_unix:
+        path = Path(listener.address)
+        path.unlink(missing_ok=True)
+        found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        found.bind(listener.address)
+        path.chmod(0o660)
+        return found
+    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listener.address == "::":
+            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        for level, name, value in keepalive(options):
+            found.setsockopt(level, name, value)
+        found.bind((listener.address, listener.port))
+    except OSError as error:
+        found.close()
+        raise unavailable(listener, error) from error
+    return found
+
+
+def unavailable(listener: Listener, error: OSError) -> FailedPrecondition:
+    """The error of the operating system as a sentence with the setting in it."""
     subject = _subject(listener)
     if error.errno == errno.EADDRINUSE:
         holder = _holder(listener.port)
         by = f" by {holder}" if holder else ""
-        return f"{subject} is taken{by}; stop that process or choose another port"
-    if error.errno == errno.EACCES:
-        return f"{subject} may not be opened by this user; choose a port above 1023"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{subject}: this machine has no address {listener.address}"
-    return f"{subject} cannot be opened: {error.strerror or error}"
+        sentence = f"{subject} is taken{by}; stop that process or choose another port"
+    elif error.errno == errno.EACCES:
+        sentence = f"{subject} may not be opened by this user; choose a port above 1023"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        sentence = f"{subject}: this machine has no address {listener.address}"
+    else:
+        sentence = f"{subject} cannot be opened: {error.strerror or error}"
+    return FailedPrecondition(sentence)
 
 
 def _subject(listener: Listener) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 
 from kitfox.errors import FailedPrecondition
 from kitfox.server._status import VARIABLE, Channel
-from kitfox.server.envoy import LOG_MARK, LOG_SEPARATOR, EnvoyOptions, bootstrap, command
+from kitfox.server.envoy import LOG_MARK, LOG_SEPARATOR, bootstrap, command
+from kitfox.server.options import Options
 
 __all__ = ["EnvoyProcess", "Record", "split_output"]
 
@@ -46,7 +47,7 @@ class EnvoyProcess:
         """
 
     @classmethod
-    def start(cls, options: EnvoyOptions, environment: Mapping[str, str]) -> "EnvoyProcess":
+    def start(cls, options: Options, environment: Mapping[str, str]) -> "EnvoyProcess":
         """Starts Envoy.
 
         Args:

@@ -10,7 +10,9 @@ Messages are JSON objects, one a line:
 The supervisor counts a start as done when `ready` has come and Envoy listens. The end of the stream
 tells the application that the supervisor is gone.
 
-All functions of the application's side do nothing where there is no supervisor, as in tests.
+An engine that runs in the application's own process says and hears the same through a `Link`.
+
+All functions of the application's side do nothing where there is neither, as in tests.
 """
 
 import asyncio
@@ -21,12 +23,40 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["VARIABLE", "Channel", "on_drain", "report_failed", "report_ready"]
+__all__ = ["VARIABLE", "Channel", "Link", "on_drain", "report_failed", "report_ready"]
 
 VARIABLE = "KITFOX_STATUS_FD"
 """The environment variable with the number of the application's end."""
+
+
+class Link:
+    """What an engine in the same process and the application tell each other."""
+
+    def __init__(self) -> None:
+        self.details: Mapping[str, Any] | None = None
+        """What the application said with `ready`; None before."""
+        self.failure = ""
+        """Why it cannot start, if it said so."""
+        self._callbacks: list[Callable[[], None]] = []
+
+    def connect(self) -> None:
+        """Holds in the present context, and in the tasks that are made in it from now on."""
+        _link.set(self)
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Has a function called by `drain`."""
+        self._callbacks.append(callback)
+
+    def drain(self) -> None:
+        """Tells the application that the server is about to stop."""
+        for callback in self._callbacks:
+            callback()
+
+
+_link: ContextVar[Link | None] = ContextVar("kitfox_status", default=None)
 
 
 def report_ready(
@@ -38,6 +68,9 @@ def report_ready(
         details: What the supervisor shall log along with it; JSON values.
         environ: Where the number of the socket is found.
     """
+    if (link := _link.get()) is not None:
+        link.details = dict(details or {})
+        return
     _send(environ, {"type": "ready", "details": dict(details or {})})
 
 
@@ -50,6 +83,9 @@ def report_failed(message: str, *, environ: Mapping[str, str] = os.environ) -> N
         message: One sentence for the operator.
         environ: Where the number of the socket is found.
     """
+    if (link := _link.get()) is not None:
+        link.failure = message.rstrip(".")
+        return
     _send(environ, {"type": "failed", "message": message})
 
 
@@ -70,6 +106,9 @@ def on_drain(
         loop: The application's event loop; the running one unless given.
         environ: Where the number of the socket is found.
     """
+    if (link := _link.get()) is not None:
+        link.on_drain(callback)
+        return
     number = _number(environ)
     if number is None:
         return

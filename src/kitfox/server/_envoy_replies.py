@@ -1,0 +1,105 @@
+"""What Envoy answers by itself, put into our words and our JSON.
+
+gRPC calls get a status and the same words.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kitfox.errors import Code
+from kitfox.server._refusals import (
+    NOT_HTTP,
+    headers_too_large,
+    headers_too_slow,
+    stood_still,
+    too_many_headers,
+)
+from kitfox.server.options import Options
+
+__all__ = ["local_replies"]
+
+_REQUEST_ID = (
+    '%COALESCE({"operators": [{"command": "REQUEST_HEADER", "param": "x-request-id"}, '
+    '"UNIQUE_ID"]})%'
+)
+_GRPC = {
+    "header_filter": {
+        "header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    }
+}
+_STATUS_500 = {
+    "status_code_filter": {
+        "comparison": {"op": "EQ", "value": {"default_value": 500, "runtime_key": "unused"}}
+    }
+}
+_CEL = {
+    "name": "envoy.access_loggers.extension_filters.cel",
+    "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    details: str
+    """Envoy's name for the occasion (RESPONSE_CODE_DETAILS)."""
+    code: Code
+    """The status of a gRPC call."""
+    text: str
+
+
+def local_replies(options: Options) -> dict[str, Any]:
+    """The connection manager's `local_reply_config`."""
+    replies = [
+        _Reply(
+            "http1.headers_too_large",
+            Code.RESOURCE_EXHAUSTED,
+            headers_too_large(options.max_header_bytes),
+        ),
+        _Reply(
+            "http1.too_many_headers", Code.RESOURCE_EXHAUSTED, too_many_headers(options.max_headers)
+        ),
+        _Reply("request_header_timeout", Code.DEADLINE_EXCEEDED, headers_too_slow(options)),
+        _Reply("stream_idle_timeout", Code.DEADLINE_EXCEEDED, stood_still(options)),
+        _Reply("http1.codec_error", Code.INVALID_ARGUMENT, NOT_HTTP),
+    ]
+    mappers: list[dict[str, Any]] = []
+    for reply in replies:
+        occasion = _occasion(reply.details)
+        mappers += [
+            {
+                "filter": {"and_filter": {"filters": [_GRPC, occasion]}},
+                "body_format_override": _text(reply.text),
+                "headers_to_add": [_grpc_status(reply.code)],
+            },
+            {"filter": occasion, "body_format_override": _json(reply.text)},
+        ]
+    # pyvoy answers in the place of an application that raised, and says status 0 to gRPC callers.
+    for occasion, code in ((_STATUS_500, Code.INTERNAL), (_GRPC, Code.UNAVAILABLE)):
+        mappers.append(
+            {
+                "filter": {"and_filter": {"filters": [_GRPC, occasion]}},
+                "body_format_override": _text("%LOCAL_REPLY_BODY%"),
+                "headers_to_add": [_grpc_status(code)],
+            }
+        )
+    return {"mappers": mappers, "body_format": _json("%LOCAL_REPLY_BODY%")}
+
+
+def _occasion(details: str) -> dict[str, Any]:
+    expression = f'response.code_details == "{details}"'
+    config = {"@type": _CEL["@type"], "expression": expression}
+    return {"extension_filter": {"name": _CEL["name"], "typed_config": config}}
+
+
+def _json(text: str) -> dict[str, Any]:
+    # Envoy writes the number as one, and escapes what comes from the request.
+    return {"json_format": {"details": text, "code": "%RESPONSE_CODE%", "id": _REQUEST_ID}}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"text_format_source": {"inline_string": text}}
+
+
+def _grpc_status(code: Code) -> dict[str, Any]:
+    header = {"key": "grpc-status", "value": str(int(code))}
+    return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
