@@ -113,7 +113,8 @@ def test_a_wrong_method_path_or_content_type(server: Server) -> None:
     assert server.http("GET", "/nope").status == 404
     answer = server.http("POST", TASK, b"hi", {"content-type": "text/plain"})
     assert answer.status == 415
-    assert "application/json" in answer.json["detail"]
+    assert answer.json["detail"] == "Unsupported media type: text/plain."
+    assert "application/json" in answer.headers["accept"]
 
 
 def training(server: Server, source: Any, name: str = "bad") -> tuple[str, str]:

@@ -188,7 +188,7 @@ BODY = (
     b"\r\n--xyz\r\n"
     b"Content-Type: text/csv\r\n"
     b"\r\n"
-    b"x\n3\n"
+    b"x\n3\r\n"
     b"--xyz--\r\n"
 )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from kitfox import logs
 from kitfox.errors import Code, Internal, KitfoxError, ModelNotFound
-from kitfox.models.executor import Executor
+from kitfox.models.executor import Executor, ThreadExecutor
 from kitfox.models.store import ModelStore, check_model_id
 from kitfox.modules import ModelConfigError, ModuleBase, load_model
 
@@ -46,9 +46,10 @@ class ModelManager:
     Args:
         store: Where models are found.
         executor: What runs synchronous model code.
+        stream_executor: What runs synchronous model code that waits for a stream of requests.
         lazy: Whether an id that is not loaded is looked for in the store by a request.
         load_threads: How many models are loaded at the same time.
-        on_change: Told the number of loaded models after each change.
+        on_change: Told after each change: a model was loaded, was unloaded, or did not load.
     """
 
     def __init__(
@@ -56,23 +57,28 @@ class ModelManager:
         *,
         store: ModelStore,
         executor: Executor,
+        stream_executor: ThreadExecutor,
         lazy: bool = True,
         load_threads: int = 2,
-        on_change: Callable[["ModelManager"], None] | None = None,
     ) -> None:
         self.store = store
         self.executor = executor
+        self.stream_executor = stream_executor
         self.problems: dict[str, str] = {}
         self._lazy = lazy
         self._loaded: dict[str, LoadedModel] = {}
         self._loading: dict[str, asyncio.Future[LoadedModel]] = {}
         self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="load")
-        self._on_change = on_change
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def loaded(self) -> Mapping[str, LoadedModel]:
         """The loaded models by id."""
         return self._loaded
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Has a function called after a model was loaded or unloaded, or did not load."""
+        self._listeners.append(listener)
 
     def peek(self, model_id: str) -> LoadedModel | None:
         """The model if it is loaded: the quick way, without a step of the event loop."""
@@ -139,6 +145,7 @@ class ModelManager:
         """Stops loading and running."""
         self._loaders.shutdown(wait=False, cancel_futures=True)
         self.executor.close()
+        self.stream_executor.close()
 
     def _find(self, model_id: str) -> tuple[Path | None, list[str]]:
         """Where a model lies, or None and the ids that could be asked for. Reads the disk."""
@@ -162,6 +169,7 @@ class ModelManager:
                 exc_info=None if isinstance(err, KitfoxError | FileNotFoundError) else err,
                 extra={"log_code": "<KFX20020E>"},
             )
+            self._changed()
             raise _load_failure(model_id, err) from err
         self.problems.pop(model_id, None)
         loaded = LoadedModel(name=model_id, path=path, model=model, size=size)
@@ -179,8 +187,8 @@ class ModelManager:
         return loaded
 
     def _changed(self) -> None:
-        if self._on_change:
-            self._on_change(self)
+        for listener in self._listeners:
+            listener()
 
 
 def _load_from(path: Path) -> tuple[ModuleBase, int]:

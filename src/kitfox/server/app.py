@@ -5,49 +5,66 @@ configuration from the environment (`runtime.py` puts everything together) and r
 supervisor whether that worked.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+import asyncio
+from collections.abc import Callable
+from typing import Any
 
+from kitfox.config import Server
 from kitfox.server import _status
-from kitfox.server.asgi import Receive, Scope, Send, header
-from kitfox.server.grpc import is_grpc, unimplemented
-from kitfox.server.rest import send_detail, send_text
+from kitfox.server._refusals import excess
+from kitfox.server.answers import HeadersTooLarge, send_detail, send_failure, send_text
+from kitfox.server.asgi import Receive, Scope, Send, header, request_id_of
+from kitfox.server.cors import CrossOrigin
+from kitfox.server.endpoints import Endpoints
+from kitfox.server.grpc import is_grpc, send_status, unimplemented
+from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.runtime import start_runtime
+from kitfox.server.unmatched import answer_unmatched
 
 __all__ = ["Application", "app"]
-
-Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Application:
     """Answers requests from a method table's endpoints.
 
     Args:
-        rpcs: Endpoints by gRPC path.
-        routes: Endpoints by REST path and verb.
+        endpoints: What answers.
         is_ready: Whether to report good health.
+        cross_origin: The permissions for web pages of other origins, if any have one.
     """
 
     def __init__(
         self,
         *,
-        rpcs: dict[str, Endpoint] | None = None,
-        routes: dict[str, dict[str, Endpoint]] | None = None,
+        endpoints: Endpoints | None = None,
         is_ready: Callable[[], bool] = lambda: False,
+        cross_origin: CrossOrigin | None = None,
     ) -> None:
-        self._rpcs = rpcs or {}
-        self._routes = routes or {}
+        self._rpcs = endpoints.rpcs if endpoints else {}
+        self._routes = endpoints.routes if endpoints else {}
         self._is_ready = is_ready
+        self._cross_origin = cross_origin
+        self._limit_headers(Server())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        path = scope["path"]
+        if self._cross_origin is not None:
+            if await self._cross_origin.answer_preflight(scope, send):
+                return
+            send = self._cross_origin.wrap(scope, send)
+        path, headers = scope["path"], scope["headers"]
+        if text := excess(path, headers, self._header_size, self._header_count):
+            await _refuse_headers(scope, send, text)
+            return
         endpoint = self._rpcs.get(path)
-        if endpoint is not None and scope["method"] == "POST":
-            await endpoint(scope, receive, send)
+        if endpoint is not None:
+            if scope["method"] == "POST":
+                await endpoint(scope, receive, send)
+            else:
+                await answer_unmatched(scope, receive, send, {path: {"POST": endpoint}})
             return
         verbs = self._routes.get(path)
         if verbs is not None:
@@ -55,40 +72,72 @@ class Application:
             if endpoint is not None:
                 await endpoint(scope, receive, send)
             else:
-                await send_detail(send, 405, "Method Not Allowed", allow=", ".join(sorted(verbs)))
+                await answer_unmatched(scope, receive, send, self._routes)
         elif path == "/health":
             await self._health(scope, send)
-        elif is_grpc(header(scope["headers"], b"content-type")):
+        elif is_grpc(content_type := header(headers, b"content-type")):
             await unimplemented(send, path)
+        elif is_grpc_web(content_type):
+            await grpc_web(_unimplemented, scope, receive, send)
         else:
-            await send_detail(send, 404, "Not Found")
+            await answer_unmatched(scope, receive, send, self._routes)
+
+    def _limit_headers(self, settings: Server) -> None:
+        self._header_size, self._header_count = settings.max_header_size, settings.max_headers
 
     async def _health(self, scope: Scope, send: Send) -> None:
+        request_id = request_id_of(scope)
         if scope["method"] != "GET":
-            await send_detail(send, 405, "Method Not Allowed", allow="GET")
+            await send_detail(send, 405, "Method Not Allowed", allow="GET", request_id=request_id)
         elif self._is_ready():
-            await send_text(send, 200, "OK")
+            await send_text(send, 200, "OK", request_id=request_id)
         else:
-            await send_text(send, 503, "NOT READY")
+            await send_text(send, 503, "NOT READY", request_id=request_id)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Starts the runtime, keeps it while the server runs, closes it."""
         await receive()
+        asyncio.get_running_loop().set_exception_handler(_note)
         try:
             runtime = await start_runtime()
         except Exception as err:  # noqa: BLE001 -- whatever it was, the supervisor must know
             _status.report_failed(str(err) or type(err).__name__)
             await send({"type": "lifespan.startup.failed", "message": str(err)})
             return
-        self._rpcs = runtime.rpcs
-        self._routes = runtime.routes
+        self._rpcs = runtime.endpoints.rpcs
+        self._routes = runtime.endpoints.routes
         self._is_ready = lambda: runtime.ready
+        self._cross_origin = runtime.cross_origin
+        self._limit_headers(runtime.settings)
         _status.on_drain(runtime.drain)
         _status.report_ready(runtime.details)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await runtime.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _refuse_headers(scope: Scope, send: Send, text: str) -> None:
+    failure = HeadersTooLarge(text)
+    if header(scope["headers"], b"content-type").startswith(b"application/grpc"):
+        await send_status(send, failure.code, failure.message)
+    else:
+        await send_failure(send, failure, request_id_of(scope).decode())
+
+
+def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the event loop does with a failure that nobody waits for."""
+    handle = repr(context.get("handle"))
+    if isinstance(context.get("exception"), asyncio.InvalidStateError) and any(
+        name in handle for name in ("_pyvoy", "Future.set_exception", "Future.set_result")
+    ):
+        # pyvoy ends a `receive` or a `send` that a cancelled call no longer waits for.
+        return
+    loop.default_exception_handler(context)
+
+
+async def _unimplemented(scope: Scope, receive: Receive, send: Send) -> None:
+    await unimplemented(send, scope["path"])
 
 
 app = Application()

@@ -2,23 +2,17 @@
 
 import asyncio
 import sys
-import uuid
 
 from kitfox import logs
 from kitfox.errors import Cancelled, Code, Internal, InvalidArgument, KitfoxError
 from kitfox.services.methods import Context
 
-__all__ = ["as_kitfox_error", "new_request_id"]
+__all__ = ["as_kitfox_error"]
 
 log = logs.channel("SERVER")
 
 # The server's fault: worth a record with the full trace.
 _OURS = {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}
-
-
-def new_request_id() -> str:
-    """An id for a request that brought none: 32 hexadecimal digits."""
-    return uuid.uuid4().hex
 
 
 def as_kitfox_error(err: BaseException, context: Context, name: str) -> KitfoxError:
@@ -27,10 +21,35 @@ def as_kitfox_error(err: BaseException, context: Context, name: str) -> KitfoxEr
     `ValueError` and `TypeError` are how module code says that its input is wrong, so their text
     goes to the caller. Every other unexpected exception is one neutral sentence outside.
     """
-    context.request_id = context.request_id or new_request_id()
+    failure = _failure_of(err, context, name)
+    _forget_frames(err)
+    if context.reason is not None:
+        _forget_frames(context.reason)
+    return failure
+
+
+def _forget_frames(err: BaseException | None) -> None:
+    """Lets go of the frames that an exception passed, and of all that they hold.
+
+    A context that knows why it was cancelled, and the frames that know the context, would keep
+    each other, with the results that were never sent, until the next garbage collection.
+    """
+    seen = set()
+    while err is not None and id(err) not in seen:
+        seen.add(id(err))
+        err.__traceback__ = None
+        cause = err.__cause__ or err.__context__
+        err.__cause__ = err.__context__ = None
+        err = cause
+
+
+def _failure_of(err: BaseException, context: Context, name: str) -> KitfoxError:
     if isinstance(err, asyncio.CancelledError):
         return Cancelled("the call was cancelled")
     if isinstance(err, KitfoxError):
+        if err.code is Code.OK:
+            # A failure all the same: only its code says something else.
+            err = KitfoxError(err.message, code=Code.UNKNOWN)
         if err.code in _OURS:
             _record(err, context, name)
         return err

@@ -1,34 +1,53 @@
-"""gRPC over ASGI: frames in, a handler's answer out, the outcome in the trailers.
+"""gRPC over ASGI: frames in, a handler's answers out, the outcome in the trailers.
 
 Written from the protocol's own description (`PROTOCOL-HTTP2.md` of grpc). A call is one HTTP
-request: each message is a five-byte frame head (compressed flag, length) and its bytes; the
-status travels in HTTP trailers, or in the only header block when nothing else was sent.
+request; the status travels in HTTP trailers, or in the only header block when nothing else was
+sent.
 """
 
-import asyncio
-import struct
 import time
-import zlib
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import quote
 
 from kitfox import logs
-from kitfox.data import codec_of
-from kitfox.errors import (
-    Code,
-    DeadlineExceeded,
-    Internal,
-    InvalidArgument,
-    KitfoxError,
-    ResourceExhausted,
-)
+from kitfox.config import Server
+from kitfox.data import DataObjectBase, codec_of
+from kitfox.errors import Cancelled, Code, Internal, KitfoxError
 from kitfox.metrics import CallMetrics
-from kitfox.server.asgi import Headers, Receive, Scope, Send, read_body
+from kitfox.server.asgi import (
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    is_request_id,
+    read_body,
+)
+from kitfox.server.calls import Call, Calls
+from kitfox.server.deadlines import grpc_seconds
+from kitfox.server.error_details import status_details
 from kitfox.server.failure import as_kitfox_error
-from kitfox.services.methods import Context, Handler, Method
+from kitfox.server.framing import (
+    FRAME_HEAD_SIZE,
+    frame,
+    frame_compressed,
+    read_messages,
+    unframe,
+)
+from kitfox.server.grpc_web import grpc_web, is_grpc_web
+from kitfox.services.methods import Encode, GrpcContext, Handler, Method, Purpose, StreamHandler
 
-__all__ = ["GrpcMethod", "unimplemented"]
+__all__ = [
+    "GrpcMethod",
+    "GrpcStreamMethod",
+    "grpc_endpoint",
+    "is_grpc",
+    "send_status",
+    "unimplemented",
+]
 
 log = logs.channel("GRPC")
 
@@ -40,15 +59,11 @@ _OK_TRAILERS = {
     "more_trailers": False,
 }
 _EMPTY_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
-_FRAME_HEAD = struct.Struct(">BI")
-_TIMEOUT_UNITS = {
-    b"H": 3600.0,
-    b"M": 60.0,
-    b"S": 1.0,
-    b"m": 1e-3,
-    b"u": 1e-6,
-    b"n": 1e-9,
-}
+_GZIP = (b"grpc-encoding", b"gzip")
+_ACCEPT_ENCODING = b"grpc-accept-encoding"
+# Clients drop a call whose headers are larger than 8 KiB; details have as much again.
+_LONGEST_MESSAGE = 3072
+_MORE = " [...]"
 
 
 def is_grpc(content_type: bytes) -> bool:
@@ -58,79 +73,146 @@ def is_grpc(content_type: bytes) -> bool:
     )
 
 
-class GrpcMethod:
-    """One unary method as a gRPC endpoint.
+def grpc_endpoint(
+    method: Method,
+    handler: Handler | StreamHandler,
+    *,
+    settings: Server,
+    calls: Calls,
+    metrics: CallMetrics,
+) -> "GrpcMethod | GrpcStreamMethod":
+    """The endpoint of a method, with streams or without."""
+    kind: Any = GrpcStreamMethod if method.is_streaming else GrpcMethod
+    made: GrpcMethod | GrpcStreamMethod = kind(
+        method, handler, settings=settings, calls=calls, metrics=metrics
+    )
+    return made
 
-    Args:
-        method: The row of the method table.
-        handler: What does its work.
-        limit: The most bytes of a message, compressed or not.
-        metrics: Counts the calls.
-    """
+
+class _Head:
+    """What a request's headers say."""
+
+    __slots__ = ("content_type", "context", "encoding", "headers", "request_id", "timeout")
+
+    def __init__(self, headers: Headers) -> None:
+        # Much quicker than to look at each header in turn.
+        found = self.headers = dict(headers)
+        self.content_type = found.get(b"content-type", b"")
+        self.encoding = found.get(b"grpc-encoding", b"")
+        self.timeout = found.get(b"grpc-timeout", b"")
+        request_id = found.get(b"x-request-id", b"")
+        self.request_id = request_id if request_id and is_request_id(request_id) else b""
+        self.context = GrpcContext(
+            model_id=found.get(b"mm-model-id", b"").decode("latin-1"),
+            request_id=self.request_id.decode(),
+            metadata=headers,
+        )
+
+    def set_deadline(self) -> None:
+        """Gives the context its deadline, counted from now.
+
+        Raises:
+            InvalidArgument: The header cannot be read.
+        """
+        if self.timeout:
+            self.context.deadline = time.monotonic() + grpc_seconds(self.timeout)
+
+    @property
+    def compresses(self) -> bool:
+        """Whether to compress the answer: the client compressed its request, and would read it."""
+        return self.encoding == b"gzip" and b"gzip" in self.headers.get(_ACCEPT_ENCODING, b"")
+
+    def answer_headers(self, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        """The headers of the answer: the request's id goes back to a client that sent one."""
+        headers = [*_HEADERS, *more]
+        if self.request_id:
+            headers.append((b"x-request-id", self.request_id))
+        return headers
+
+
+class _Endpoint:
+    """What endpoints of all call shapes share."""
 
     def __init__(
-        self, method: Method, handler: Handler, *, limit: int, metrics: CallMetrics
+        self, method: Method, *, settings: Server, calls: Calls, metrics: CallMetrics
     ) -> None:
         self._method = method
         self._decode = codec_of(method.request).decode_fields
         self._encode = codec_of(method.response).encode
-        self._handler = handler
-        self._limit = limit
+        self._settings = settings
+        self._calls = calls
         self._metrics = metrics
+
+    async def _read(self, receive: Receive, call: Call) -> bytes:
+        """The body of a request that is no stream."""
+        call.await_body(self._settings.request_seconds)
+        limit, room = self._settings.max_message_size, self._calls.body_room
+        body = await read_body(receive, limit, framing=FRAME_HEAD_SIZE, room=room)
+        call.watch(receive)
+        return body
+
+    def _failure(self, err: Exception, head: _Head) -> KitfoxError:
+        return as_kitfox_error(err, head.context, self._method.path)
+
+    def _count(self, code: Code, head: _Head, started: float) -> None:
+        self._metrics.count(self._method.name, code, head.context.model_id, started)
+
+
+class GrpcMethod(_Endpoint):
+    """A method without streams as a gRPC endpoint.
+
+    Args:
+        method: The row of the method table.
+        handler: What does its work.
+        settings: Where the limits are.
+        calls: Keeps the calls in flight.
+        metrics: Counts the calls.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        handler: Handler,
+        *,
+        settings: Server,
+        calls: Calls,
+        metrics: CallMetrics,
+    ) -> None:
+        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
+        self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         started = time.perf_counter()
-        headers = scope["headers"]
-        model_id = timeout = encoding = request_id = b""
-        for key, value in headers:
-            if key == b"mm-model-id":
-                model_id = value
-            elif key == b"grpc-timeout":
-                timeout = value
-            elif key == b"grpc-encoding":
-                encoding = value
-            elif key == b"x-request-id":
-                request_id = value
-        context = Context(
-            model_id=model_id.decode("latin-1"), request_id=request_id.decode("latin-1")
-        )
-        context.metadata = _LazyMetadata(headers)
-        try:
-            body = await read_body(receive, self._limit, framing=_FRAME_HEAD.size)
-            fields = self._decode(_unframe(body, encoding, self._limit))
-            if timeout:
-                result = await self._before(_seconds(timeout), fields, context)
-            else:
-                result = await self._handler(fields, context)
-            payload = self._serialize(result)
-        except Exception as err:  # noqa: BLE001 -- the edge of a request
-            failure = as_kitfox_error(err, context, self._method.path)
-            self._metrics.count(self._method.name, failure.code, context.model_id, started)
-            await send_status(send, failure.code, failure.message)
+        head = _Head(scope["headers"])
+        if not is_grpc(head.content_type):
+            await _answer_other(self, head, scope, receive, send)
             return
-        self._metrics.count(self._method.name, Code.OK, context.model_id, started)
-        await send(_START)
-        await send(
-            {
-                "type": "http.response.body",
-                "body": b"".join((_FRAME_HEAD.pack(0, len(payload)), payload)),
-                "more_body": False,
-            }
-        )
+        context = head.context
+        try:
+            head.set_deadline()
+            with self._calls.open(context) as call:
+                body = await self._read(receive, call)
+                fields = self._decode(unframe(body, head.encoding, self._settings))
+                payload = self._serialize(await self._handler(fields, context))
+        except Exception as err:  # noqa: BLE001 -- the edge of a request
+            failure = self._failure(err, head)
+            self._count(failure.code, head, started)
+            headers = head.answer_headers(*_details(failure, head))
+            await send_status(send, failure.code, failure.message, headers)
+            return
+        self._count(Code.OK, head, started)
+        if head.compresses:
+            start = {**_START, "headers": head.answer_headers(_GZIP)}
+            body = frame_compressed(payload)
+        else:
+            start = {**_START, "headers": head.answer_headers()} if head.request_id else _START
+            body = frame(payload)
+        await send(start)
+        await send({"type": "http.response.body", "body": body, "more_body": False})
         await send(_OK_TRAILERS)
 
-    async def _before(self, seconds: float, fields: dict[str, Any], context: Context) -> Any:
-        """The handler's answer, or DEADLINE_EXCEEDED when it does not come in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._handler(fields, context)
-        except TimeoutError as err:
-            raise DeadlineExceeded(
-                f"the caller's deadline of {seconds:g} s passed before the answer was there"
-            ) from err
-
-    def _serialize(self, result: Any) -> bytes:
+    def _serialize(self, result: DataObjectBase) -> bytes:
         try:
             return self._encode(result)
         except (TypeError, ValueError, AttributeError) as err:
@@ -144,98 +226,190 @@ class GrpcMethod:
             raise Internal("Could not serialize response") from err
 
 
+class GrpcStreamMethod(_Endpoint):
+    """A method with a stream of requests, of responses, or of both as a gRPC endpoint.
+
+    Args:
+        method: The row of the method table.
+        handler: What does its work.
+        settings: Where the limits are.
+        calls: Keeps the calls in flight.
+        metrics: Counts the calls.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        handler: StreamHandler,
+        *,
+        settings: Server,
+        calls: Calls,
+        metrics: CallMetrics,
+    ) -> None:
+        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
+        self._handler = handler
+        both = method.input_streaming and method.output_streaming
+        both = both and method.purpose is Purpose.INFERENCE
+        # Clients of such calls wait for it before they send.
+        self._acknowledgement = [(b"acknowledgement", b"ok")] if both else []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one call."""
+        started = time.perf_counter()
+        head = _Head(scope["headers"])
+        if not is_grpc(head.content_type):
+            await _answer_other(self, head, scope, receive, send)
+            return
+        answer = _Answer(send, head, self._acknowledgement)
+        try:
+            head.set_deadline()
+            with self._calls.open(head.context) as call:
+                if self._acknowledgement:
+                    await answer.start()
+                    # An ASGI server holds the headers back until there is something of the body.
+                    await answer.send(b"")
+                await self._run(head, receive, call, answer)
+        except Exception as err:  # noqa: BLE001 -- the edge of a request
+            failure = self._failure(err, head)
+            self._count(failure.code, head, started)
+            await answer.end(failure.code, failure.message, _details(failure, head))
+            return
+        self._count(Code.OK, head, started)
+        await answer.end(Code.OK, "")
+
+    async def _run(self, head: _Head, receive: Receive, call: Call, answer: "_Answer") -> None:
+        requests = self._requests(head, receive, call)
+        encode = self._compressed if head.compresses else self._framed
+        batches = self._handler(requests, head.context, decode=self._decode, encode=encode)
+        async with aclosing(requests), aclosing(batches):
+            async for batch in batches:
+                await answer.send(b"".join(batch))
+
+    def _requests(self, head: _Head, receive: Receive, call: Call) -> AsyncGenerator[bytes, None]:
+        if not self._method.input_streaming:
+            return self._request(head, receive, call)
+        return read_messages(
+            receive,
+            encoding=head.encoding,
+            settings=self._settings,
+            room=self._calls.body_room,
+            on_end=lambda: call.watch(receive),
+        )
+
+    async def _request(
+        self, head: _Head, receive: Receive, call: Call
+    ) -> AsyncGenerator[bytes, None]:
+        yield unframe(await self._read(receive, call), head.encoding, self._settings)
+
+    @property
+    def _framed(self) -> Encode:
+        encode = self._encode
+        return lambda result: frame(encode(result))
+
+    @property
+    def _compressed(self) -> Encode:
+        encode = self._encode
+        return lambda result: frame_compressed(encode(result))
+
+
+class _Answer:
+    """The answer to one call with streams, as far as it has been sent."""
+
+    def __init__(self, send: Send, head: _Head, metadata: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._head = head
+        self._metadata = metadata
+        self._started = False
+
+    async def start(self) -> None:
+        """Sends the headers."""
+        self._started = True
+        more = [*self._metadata, _GZIP] if self._head.compresses else self._metadata
+        await self._deliver({**_START, "headers": self._head.answer_headers(*more)})
+
+    async def send(self, frames: bytes) -> None:
+        """Sends messages that are ready together."""
+        if not self._started:
+            await self.start()
+        await self._deliver({"type": "http.response.body", "body": frames, "more_body": True})
+
+    async def _deliver(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except Exception as err:
+            # Whatever class it is: each ASGI server has its own for a client that is gone.
+            raise Cancelled("the client went away") from err
+
+    async def end(
+        self, code: Code, message: str, details: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Sends the outcome; in vain if nobody is there to read it."""
+        with suppress(Exception):
+            if not self._started:
+                headers = self._head.answer_headers(*details)
+                await send_status(self._send, code, message, headers)
+                return
+            await self._send(_EMPTY_BODY)
+            trailers = {
+                "type": "http.response.trailers",
+                "headers": [*_status(code, message), *details],
+            }
+            await self._send({**trailers, "more_trailers": False})
+
+
 async def unimplemented(send: Send, path: str) -> None:
     """Answers a call of a method that is not in the table."""
     await send_status(send, Code.UNIMPLEMENTED, f"Method not found: {path}")
 
 
-async def send_status(send: Send, code: Code, message: str) -> None:
+async def send_status(
+    send: Send, code: Code, message: str, headers: list[tuple[bytes, bytes]] = _HEADERS
+) -> None:
     """Ends a call before any message was sent: status and message in the only header block."""
-    headers = [*_HEADERS, (b"grpc-status", str(int(code)).encode())]
-    if message:
-        headers.append((b"grpc-message", quote(message, safe=_UNQUOTED).encode()))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    start = {"type": "http.response.start", "status": 200}
+    await send({**start, "headers": [*headers, *_status(code, message)]})
     await send(_EMPTY_BODY)
+
+
+async def _answer_other(
+    endpoint: "GrpcMethod | GrpcStreamMethod",
+    head: _Head,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Answers a request that is not of gRPC itself: of gRPC-Web, or refused."""
+    if is_grpc_web(head.content_type):
+        await grpc_web(endpoint, scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 415, "headers": []})
+    await send(_EMPTY_BODY)
+
+
+def _details(failure: KitfoxError, head: _Head) -> list[tuple[bytes, bytes]]:
+    details = status_details(failure, head.context.request_id)
+    if details is None or _encoded(failure.message).endswith(_MORE):
+        # Clients compare the messages of the two, and one of them is shortened.
+        return []
+    return [(b"grpc-status-details-bin", b64encode(details).rstrip(b"="))]
+
+
+def _status(code: Code, message: str) -> list[tuple[bytes, bytes]]:
+    status = [(b"grpc-status", str(int(code)).encode())]
+    if message:
+        status.append((b"grpc-message", _encoded(message).encode()))
+    return status
 
 
 # Everything printable but the percent sign travels as it is.
 _UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
-def _unframe(body: bytes, encoding: bytes, limit: int) -> bytes:
-    """The single message of a unary request."""
-    if len(body) < _FRAME_HEAD.size:
-        raise InvalidArgument(
-            f"the request has {len(body)} bytes: expected one gRPC message with its 5-byte head"
-        )
-    compressed, size = _FRAME_HEAD.unpack_from(body)
-    if size != len(body) - _FRAME_HEAD.size:
-        raise InvalidArgument(
-            f"the message's head announces {size} bytes, but "
-            f"{len(body) - _FRAME_HEAD.size} follow: expected exactly one message"
-        )
-    message = body[_FRAME_HEAD.size :]
-    if not compressed:
-        return message
-    if compressed != 1:
-        raise InvalidArgument(f"compressed flag {compressed}: expected 0 or 1")
-    if encoding != b"gzip":
-        name = encoding.decode("latin-1") or "none"
-        raise KitfoxError(
-            f"message compression {name!r} is not supported: expected gzip or identity",
-            code=Code.UNIMPLEMENTED,
-        )
-    return _gunzip(message, limit)
-
-
-def _gunzip(message: bytes, limit: int) -> bytes:
-    stream = zlib.decompressobj(wbits=31)
-    try:
-        plain = stream.decompress(message, limit + 1)
-    except zlib.error as err:
-        raise InvalidArgument(f"the message is not valid gzip: {err}") from err
-    if len(plain) > limit:
-        raise ResourceExhausted(
-            f"the message has more than {limit} bytes when decompressed "
-            "(setting server.max_message_size)"
-        )
-    if not stream.eof:
-        raise InvalidArgument("the message's gzip data ends too early")
-    return plain
-
-
-def _seconds(timeout: bytes) -> float:
-    unit = _TIMEOUT_UNITS.get(timeout[-1:])
-    digits = timeout[:-1]
-    if unit is None or not digits.isdigit() or len(digits) > 8:
-        raise InvalidArgument(
-            f"grpc-timeout {timeout.decode('latin-1')!r}: expected up to 8 digits and "
-            "one of H M S m u n"
-        )
-    return int(digits) * unit
-
-
-class _LazyMetadata(Mapping[str, str]):
-    """The request's headers as a mapping, made only when somebody looks."""
-
-    __slots__ = ("_headers", "_values")
-
-    def __init__(self, headers: Headers) -> None:
-        self._headers = headers
-        self._values: dict[str, str] | None = None
-
-    def _read(self) -> dict[str, str]:
-        if self._values is None:
-            self._values = {
-                key.decode("latin-1"): value.decode("latin-1") for key, value in self._headers
-            }
-        return self._values
-
-    def __getitem__(self, name: str) -> str:
-        return self._read()[name]
-
-    def __iter__(self) -> Any:
-        return iter(self._read())
-
-    def __len__(self) -> int:
-        return len(self._read())
+def _encoded(message: str) -> str:
+    """A message as it travels: percent-encoded, and shortened where it is too long."""
+    message = message[: _LONGEST_MESSAGE + 1]
+    text = quote(message, _UNQUOTED, errors="replace")
+    while len(text) > _LONGEST_MESSAGE:
+        message = message[: len(message) * _LONGEST_MESSAGE // len(text) - len(_MORE)]
+        text = quote(message, _UNQUOTED, errors="replace") + _MORE
+    return text

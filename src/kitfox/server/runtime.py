@@ -1,63 +1,72 @@
 """Puts the rooms together inside the server process: library, models, trainings, endpoints."""
 
 import asyncio
-import importlib.metadata
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 import msgspec
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from kitfox import logs, metrics
-from kitfox.config import Config
+from kitfox.config import Config, Server
 from kitfox.models import ModelManager, ModelStore, ThreadExecutor
-from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE
-from kitfox.server.asgi import Receive, Scope, Send
-from kitfox.server.envoy import restore_environment
-from kitfox.server.grpc import GrpcMethod
-from kitfox.server.rest import RestMethod
-from kitfox.services import Method, MethodTable, Names, Purpose, build_table, import_library
-from kitfox.services.handlers import bind
+from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
+from kitfox.server.announcement import announce
+from kitfox.server.calls import Calls
+from kitfox.server.cors import CrossOrigin
+from kitfox.server.endpoints import Endpoints, make_endpoints
+from kitfox.server.failure import as_kitfox_error
+from kitfox.services import MethodTable, Names, build_table, import_library
+from kitfox.services.handlers import Services
+from kitfox.services.health import Health
+from kitfox.services.prediction_jobs import PredictionJobs, open_prediction_jobs
+from kitfox.services.reflection import Descriptions
 from kitfox.services.trainings import TrainingService, open_trainings
 
 __all__ = ["Runtime", "start_runtime"]
-
-log = logs.channel("SERVICES")
-
-Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 @dataclass(kw_only=True, slots=True)
 class Runtime:
     """What runs in the server process."""
 
-    rpcs: dict[str, Endpoint]
-    """Endpoints by gRPC path."""
-    routes: dict[str, dict[str, Endpoint]]
-    """Endpoints by REST path and verb."""
+    settings: Server
+    endpoints: Endpoints
     models: ModelManager
     trainings: TrainingService
+    jobs: PredictionJobs
+    health: Health
     metrics_server: WSGIServer | None
+    cross_origin: CrossOrigin | None = None
+    """The permissions for web pages of other origins, if any have one."""
     poller: "asyncio.Task[None] | None" = None
-    ready: bool = False
-    """Whether the models that are loaded at start are there."""
     details: dict[str, Any] = field(default_factory=dict)
     """What the supervisor's log says of the start."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether the models that are loaded at start are there, and the server is to go on."""
+        return self.health.ready
+
     def drain(self) -> None:
         """Reports bad health from now on: the server is about to stop."""
-        self.ready = False
+        self.health.drain()
+        self.jobs.drain()
 
     async def close(self) -> None:
-        """Stops taking work; trainings that run go on in their processes."""
-        self.ready = False
+        """Stops taking work; trainings that run go on in their processes.
+
+        Inference jobs that do not end in time are run again by the next server.
+        """
+        self.drain()
         if self.poller:
             self.poller.cancel()
+        await self.jobs.stop()
         await asyncio.to_thread(self.trainings.scheduler.stop)
         self.models.close()
         if self.metrics_server:
@@ -85,86 +94,82 @@ async def start_runtime() -> Runtime:
         route_prefix=config.runtime.http.route_prefix,
         inference=generation.enable_inference,
         training=generation.enable_training,
+        protocols=True,
     )
     registry = metrics.new_registry()
     runtime = _assemble(config, table, registry)
     await asyncio.to_thread(runtime.trainings.scheduler.start)
-    _announce(config, [method for method in table if method.path in runtime.rpcs])
+    announce(config, [method for method in table if method.path in runtime.endpoints.rpcs])
     if config.runtime.load_new_local_models:
         if config.runtime.wait_for_initial_model_loads:
             await runtime.models.load_all()
         if period := config.runtime.lazy_load_poll_period_seconds:
             runtime.poller = asyncio.create_task(runtime.models.poll(period))
-    runtime.ready = True
+    await runtime.jobs.start()
+    runtime.health.start()
     runtime.details = {"models": sorted(runtime.models.loaded)}
     return runtime
 
 
-def _assemble(config: Config, table: MethodTable, registry: Any) -> Runtime:
+def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -> Runtime:
     trainings = open_trainings(config)
-    gauges = metrics.ModelMetrics(registry)
+    models = _open_models(config, registry, find_elsewhere=trainings.model_path)
+    health = Health(models=models, services=table.services())
+    models.on_change(health.changed)
+    jobs = open_prediction_jobs(
+        config, methods=table, models=models, store=trainings.store, explain=as_kitfox_error
+    )
+    calls = Calls(config.server)
+    metrics.watch_calls(registry, lambda: len(calls))
+    services = Services(
+        models=models,
+        trainings=trainings,
+        jobs=jobs,
+        health=health,
+        descriptions=Descriptions(table),
+    )
+    endpoints = make_endpoints(
+        table, services, config=config, calls=calls, metrics=metrics.CallMetrics(registry)
+    )
+    cross_origin = CrossOrigin(config.server.cors)
+    return Runtime(
+        settings=config.server,
+        endpoints=endpoints,
+        models=models,
+        trainings=trainings,
+        jobs=jobs,
+        health=health,
+        metrics_server=_open_metrics(config, registry),
+        cross_origin=cross_origin if cross_origin.is_on else None,
+    )
 
-    def on_change(manager: ModelManager) -> None:
-        gauges.loaded.set(len(manager.loaded))
-        gauges.bytes.set(sum(model.size for model in manager.loaded.values()))
 
+def _open_models(
+    config: Config, registry: CollectorRegistry, *, find_elsewhere: Callable[[str], Path | None]
+) -> ModelManager:
+    loop = asyncio.get_running_loop()
     models = ModelManager(
-        store=ModelStore(
-            Path(config.runtime.local_models_dir), find_elsewhere=trainings.model_path
-        ),
-        executor=ThreadExecutor(
-            threads=config.runtime.server_thread_pool_size, loop=asyncio.get_running_loop()
+        store=ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere),
+        executor=ThreadExecutor(threads=config.runtime.server_thread_pool_size, loop=loop),
+        stream_executor=ThreadExecutor(
+            threads=config.server.max_concurrent_streams, loop=loop, name="stream"
         ),
         lazy=config.runtime.lazy_load_local_models,
-        on_change=on_change,
     )
-    calls = metrics.CallMetrics(registry)
-    limit = config.server.max_message_size
-    rpcs: dict[str, Endpoint] = {}
-    routes: dict[str, dict[str, Endpoint]] = {}
-    for method in table:
-        handler = bind(method, models=models, trainings=trainings)
-        if handler is None:
-            continue
-        rpcs[method.path] = GrpcMethod(method, handler, limit=limit, metrics=calls)
-        if method.route is not None:
-            endpoint = RestMethod(method, handler, limit=limit, metrics=calls)
-            routes.setdefault(method.route.path, {})[method.route.verb] = endpoint
-    server = None
-    if config.runtime.metrics.enabled:
-        server, _ = start_http_server(
-            config.runtime.metrics.port, config.server.address, registry=registry
-        )
-    return Runtime(
-        rpcs=rpcs, routes=routes, models=models, trainings=trainings, metrics_server=server
+    gauges = metrics.ModelMetrics(registry)
+
+    def measure() -> None:
+        gauges.loaded.set(len(models.loaded))
+        gauges.bytes.set(sum(model.size for model in models.loaded.values()))
+
+    models.on_change(measure)
+    return models
+
+
+def _open_metrics(config: Config, registry: CollectorRegistry) -> WSGIServer | None:
+    if not config.runtime.metrics.enabled:
+        return None
+    server, _ = start_http_server(
+        config.runtime.metrics.port, config.server.address, registry=registry
     )
-
-
-_SERVICE_KINDS = {
-    Purpose.INFERENCE: "inference",
-    Purpose.TRAINING: "train",
-    Purpose.TRAINING_STATUS: "training management",
-    Purpose.RUNTIME_INFO: "info",
-}
-
-
-def _announce(config: Config, methods: list[Method]) -> None:
-    """Logs each service, RPC and route, so that a reader can copy one and call it."""
-    library = config.runtime.library
-    try:
-        version = importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
-    base = f"http://localhost:{config.runtime.http.port}"
-    service = ""
-    for method in methods:
-        if method.service != service:
-            service = method.service
-            kind = _SERVICE_KINDS[method.purpose]
-            text = "Constructed %s service for library: %s, version: %s"
-            log.info(text, kind, library, version, extra={"log_code": "<KFX10010I>"})
-        log.info("Available RPC %s", method.path, extra={"log_code": "<KFX10020I>"})
-        if method.route:
-            url = base + method.route.path
-            text = "Available route %s %s"
-            log.info(text, method.route.verb, url, extra={"log_code": "<KFX10030I>"})
+    return server

@@ -1,4 +1,4 @@
-"""What the methods do: predict, train, and tell how a training goes.
+"""What the methods do beside inference: train, tell how a training goes, what is loaded.
 
 No protocol is in sight here. A handler gets the fields that the caller set and the call's context;
 it returns a data object or raises a `KitfoxError`.
@@ -8,14 +8,13 @@ import asyncio
 import contextlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import kitfox
 from kitfox.data import DataObjectBase
-from kitfox.errors import Internal, InvalidArgument, ModelNotFound
-from kitfox.interfaces.common.data_model import JobStatus
+from kitfox.errors import InvalidArgument, ModelNotFound
 from kitfox.interfaces.runtime.data_model import (
     ModelInfo,
     ModelInfoResponse,
@@ -25,91 +24,15 @@ from kitfox.interfaces.runtime.data_model import (
     TrainingStatusResponse,
 )
 from kitfox.models import LoadedModel, ModelManager, ModelStore
-from kitfox.modules import ModuleBase, module_registry
-from kitfox.services.methods import Context, Handler, Method, Purpose
-from kitfox.training import Job, JobState
+from kitfox.modules import GrpcRequestContext, ModuleBase, module_registry
+from kitfox.services.health import Health
+from kitfox.services.inference import InferenceHandler, StreamingInferenceHandler
+from kitfox.services.job_states import WIRE_STATES
+from kitfox.services.methods import Context, Handler, Method, Purpose, StreamHandler
+from kitfox.services.reflection import Descriptions, Reflection
+from kitfox.training import Job
 
-__all__ = ["Trainings", "bind"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Operation:
-    """A method of one loaded model, ready to be called."""
-
-    function: Callable[..., Any]
-    accepts: frozenset[str]
-    """The fields that it takes."""
-    required: frozenset[str]
-    """The fields without which it cannot be called."""
-    is_async: bool
-    """Whether it runs on the event loop."""
-
-
-class InferenceHandler:
-    """Runs the method of the addressed model that implements a task.
-
-    Args:
-        method: The row of the method table.
-        models: Where loaded models are.
-    """
-
-    def __init__(self, method: Method, models: ModelManager) -> None:
-        self._models = models
-        self._submit = models.executor.submit
-        self._signatures = method.signatures
-        self._annotations = method.parameters
-        self._fields = frozenset(method.parameters)
-        self._rpc = method.name
-
-    async def __call__(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
-        """Answers one call."""
-        model = self._models.peek(context.model_id) or await self._models.get(context.model_id)
-        operation = model.operations.get(self)
-        if operation is None:
-            operation = self._bind(model)
-        if not operation.required <= fields.keys():
-            raise self._missing(operation, fields)
-        if operation.accepts != self._fields:
-            # The request has the fields of every module of the task; others' are not this one's.
-            fields = {name: value for name, value in fields.items() if name in operation.accepts}
-        if operation.is_async:
-            result = await operation.function(**fields)
-        else:
-            result = await self._submit(operation.function, fields)
-        if not isinstance(result, DataObjectBase):
-            raise Internal(
-                f"{self._rpc}: model {context.model_id!r} returned {type(result).__name__}, "
-                "expected a data object"
-            )
-        return result
-
-    def _bind(self, model: LoadedModel) -> _Operation:
-        for cls in type(model.model).__mro__:
-            signature = self._signatures.get(cls)
-            if signature is not None:
-                break
-        else:
-            raise InvalidArgument(
-                f"Model {model.name!r} ({type(model.model).__name__}) does not support {self._rpc}"
-            )
-        names = frozenset(signature.parameters)
-        operation = _Operation(
-            function=getattr(model.model, signature.method_name),
-            accepts=names & self._fields,
-            required=frozenset(names - signature.defaults.keys()) & self._fields,
-            is_async=signature.kind == "coroutine",
-        )
-        model.operations[self] = operation
-        return operation
-
-    def _missing(self, operation: _Operation, fields: Mapping[str, Any]) -> InvalidArgument:
-        names = sorted(operation.required - fields.keys())
-        expected = ", ".join(f"{name} ({_type_name(self._annotations[name])})" for name in names)
-        return InvalidArgument(f"required inputs are missing: expected {expected}")
-
-
-def _type_name(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+__all__ = ["Predictions", "Services", "Trainings", "bind"]
 
 
 class Trainings(Protocol):
@@ -130,6 +53,13 @@ class Trainings(Protocol):
 
     def cancel(self, training_id: str) -> Job:
         """Asks for its end."""
+
+
+class Predictions(Protocol):
+    """What the handlers need of the inference jobs."""
+
+    def handler(self, method: Method) -> Handler:
+        """What does the work of a row that is about them."""
 
 
 class TrainingHandler:
@@ -155,19 +85,16 @@ class TrainingHandler:
             )
         name = fields.get("model_name") or ""
         # Looking for models and writing the record wait for the disk: not on the event loop.
-        job = await asyncio.to_thread(self._start, fields.get("parameters"), name)
+        job = await asyncio.to_thread(self._start, fields.get("parameters"), name, context)
         return TrainingJob(training_id=job.id, model_name=name)
 
-    def _start(self, parameters: DataObjectBase | None, name: str) -> Job:
-        values: dict[str, Any] = {}
+    def _start(self, parameters: DataObjectBase | None, name: str, context: Context) -> Job:
+        values = {} if parameters is None else _given(parameters, context)
         paths: dict[str, str] = {}
-        if parameters is not None:
-            given = json.loads(parameters.to_json())
-            values = {key: value for key, value in given.items() if value is not None}
-            for key in values:
-                pointer = getattr(parameters, key, None)
-                if isinstance(pointer, ModelPointer):
-                    paths[pointer.model_id] = self._find(pointer.model_id)
+        for key in values:
+            pointer = getattr(parameters, key, None)
+            if isinstance(pointer, ModelPointer):
+                paths[pointer.model_id] = self._find(pointer.model_id)
         return self._trainings.start(self._module, values, name, model_paths=paths)
 
     def _find(self, model_id: str) -> str:
@@ -175,6 +102,20 @@ class TrainingHandler:
         if path is None:
             raise ModelNotFound(model_id, self._store.names())
         return str(path)
+
+
+def _given(parameters: DataObjectBase, context: Context) -> dict[str, Any]:
+    """The parameters that the caller gave, as JSON."""
+    values = {
+        key: value for key, value in json.loads(parameters.to_json()).items() if value is not None
+    }
+    if isinstance(context, GrpcRequestContext):
+        # protobuf cannot tell a list or map that is empty from one that was not given.
+        fields = parameters.get_proto_class().DESCRIPTOR.fields_by_name
+        for key, value in list(values.items()):
+            if not value and key in fields and fields[key].is_repeated:
+                del values[key]
+    return values
 
 
 class TrainingManagement:
@@ -193,7 +134,7 @@ class TrainingManagement:
         job = await asyncio.to_thread(self._trainings.cancel, fields.get("training_id", ""))
         answer: dict[str, Any] = {
             "training_id": job.id,
-            "state": _WIRE_STATES[job.state],
+            "state": WIRE_STATES[job.state],
             "reasons": [],
         }
         return TrainingStatusResponse(**answer)
@@ -231,11 +172,15 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
+# What a model takes in memory is told as so many times the bytes of its files, as in caikit.
+_SIZE_FACTOR = 10
+
+
 def _model_info(model: LoadedModel) -> ModelInfo:
     return ModelInfo(
         model_path=str(model.path),
         name=model.name,
-        size=model.size,
+        size=model.size * _SIZE_FACTOR,
         metadata=dict(model.model.public_model_info),
         loaded=True,
         module_id=model.model.MODULE_ID,
@@ -243,21 +188,10 @@ def _model_info(model: LoadedModel) -> ModelInfo:
     )
 
 
-# On the wire there is no word for a training that is being cancelled: to its callers it is over.
-_WIRE_STATES = {
-    JobState.QUEUED: JobStatus.QUEUED,
-    JobState.RUNNING: JobStatus.RUNNING,
-    JobState.CANCELING: JobStatus.CANCELED,
-    JobState.CANCELED: JobStatus.CANCELED,
-    JobState.COMPLETED: JobStatus.COMPLETED,
-    JobState.ERRORED: JobStatus.ERRORED,
-}
-
-
 def _status(job: Job) -> TrainingStatusResponse:
     fields: dict[str, Any] = {
         "training_id": job.id,
-        "state": _WIRE_STATES[job.state],
+        "state": WIRE_STATES[job.state],
         "submission_timestamp": job.created,
         "completion_timestamp": job.finished,
         "reasons": list(job.reasons),
@@ -265,14 +199,28 @@ def _status(job: Job) -> TrainingStatusResponse:
     return TrainingStatusResponse(**fields)
 
 
-def bind(method: Method, *, models: ModelManager, trainings: Trainings) -> Handler | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """What does the work of all methods."""
+
+    models: ModelManager
+    trainings: Trainings
+    jobs: Predictions
+    health: Health
+    descriptions: Descriptions
+
+
+def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
     """The function that does the work of a row of the method table.
 
-    None for rows that are described but not served yet: streams, inference jobs and the
-    management of models.
+    A `StreamHandler` for rows with streams. None for rows that are described but not served yet:
+    the management of models.
     """
+    models = services.models
     match method.purpose:
-        case Purpose.INFERENCE if not (method.input_streaming or method.output_streaming):
+        case Purpose.INFERENCE if method.is_streaming:
+            return StreamingInferenceHandler(method, models)
+        case Purpose.INFERENCE:
             return InferenceHandler(method, models)
         case Purpose.RUNTIME_INFO:
             return Information(models).runtime
@@ -280,10 +228,20 @@ def bind(method: Method, *, models: ModelManager, trainings: Trainings) -> Handl
             return Information(models).models
         case Purpose.TRAINING:
             assert method.module is not None, method.name  # noqa: S101 -- the table's promise
-            return TrainingHandler(method.module, trainings, models.store)
+            return TrainingHandler(method.module, services.trainings, models.store)
         case Purpose.TRAINING_STATUS:
-            return TrainingManagement(trainings).status
+            return TrainingManagement(services.trainings).status
         case Purpose.TRAINING_CANCEL:
-            return TrainingManagement(trainings).cancel
+            return TrainingManagement(services.trainings).cancel
+        case Purpose.JOB_START | Purpose.JOB_STATUS | Purpose.JOB_RESULT | Purpose.JOB_CANCEL:
+            return services.jobs.handler(method)
+        case Purpose.HEALTH_CHECK:
+            return services.health.check
+        case Purpose.HEALTH_LIST:
+            return services.health.list_all
+        case Purpose.HEALTH_WATCH:
+            return services.health.watch
+        case Purpose.REFLECTION:
+            return Reflection(method, services.descriptions)
         case _:
             return None

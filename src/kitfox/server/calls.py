@@ -1,0 +1,174 @@
+"""The calls in flight: how many there may be, and when each is over for its client.
+
+Whoever answers a request opens a call for it. From then on the call ends by itself when its
+deadline passes or its client goes away, wherever it waits: its context is cancelled with the
+reason, and its task with it.
+
+    with calls.open(context) as call:
+        ...  # read the request
+        call.watch(receive)
+        result = await handler(fields, context)
+"""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from kitfox.config import Server
+from kitfox.errors import Cancelled, DeadlineExceeded, ResourceExhausted
+from kitfox.logs import current_request
+from kitfox.server.asgi import BodyRoom, BodyTooSlow, Message, Receive
+from kitfox.services.methods import Context
+
+__all__ = ["Call", "Calls"]
+
+# A quick call is over before anybody asks whether its client is still there.
+_PATIENCE_SECONDS = 0.1
+
+
+class Calls:
+    """All calls that are worked on.
+
+    Args:
+        settings: Where the limit is.
+    """
+
+    def __init__(self, settings: Server) -> None:
+        self.body_room = BodyRoom(settings.max_buffered_size)
+        self._limit = settings.max_concurrent_requests
+        self._open: set[Call] = set()
+        self._watching = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, context: Context) -> "Call":
+        """Begins a call in the present task; to be used in a `with` statement.
+
+        Raises:
+            ResourceExhausted: There are as many calls as there may be.
+        """
+        if len(self._open) >= self._limit:
+            raise ResourceExhausted(
+                f"{self._limit} requests are being worked on and no more are taken "
+                "(setting server.max_concurrent_requests); try again later"
+            )
+        return Call(self, context)
+
+    def _watch(self) -> None:
+        self._watching = True
+        asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Asks for each call that was there the last time too whether its client is gone."""
+        for call in list(self._open):
+            call.look()
+        if self._open:
+            self._watch()
+        else:
+            self._watching = False
+
+
+class Call:
+    """One call; made by `Calls.open`."""
+
+    __slots__ = (
+        "_body_seconds",
+        "_calls",
+        "_late",
+        "_probe",
+        "_receive",
+        "_seen",
+        "_task",
+        "_timer",
+        "context",
+    )
+
+    def __init__(self, calls: Calls, context: Context) -> None:
+        self.context = context
+        self._calls = calls
+        self._timer: asyncio.TimerHandle | None = None
+        self._receive: Receive | None = None
+        self._probe: asyncio.Future[Message] | None = None
+        self._seen = False
+        self._late = self._body_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._task: asyncio.Task[Any] | None = asyncio.current_task()
+        context, calls = self.context, self._calls
+        current_request.set(context)
+        context.on_cancel(self._stop)
+        if context.deadline is not None:
+            self._set_timer(context.time_remaining() or 0.0)
+        calls._open.add(self)
+        if not calls._watching:
+            calls._watch()
+        return self
+
+    def _set_timer(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        task, self._task = self._task, None
+        self._calls._open.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._probe is not None:
+            self._probe.cancel()
+        self._receive = None
+        reason = self.context.reason
+        if reason is not None and task is not None:
+            # The cancellation was for this call alone: what the task does next goes on.
+            task.uncancel()
+            if isinstance(error, asyncio.CancelledError):
+                raise reason from error
+
+    def await_body(self, seconds: float) -> None:
+        """From now on until `watch`, the request's body has so many seconds to come in; 0: any."""
+        self._body_seconds = seconds
+
+    def watch(self, receive: Receive) -> None:
+        """From now on the client's going away cancels the call. The request has been read."""
+        self._receive = receive
+
+    def look(self) -> None:
+        """Asks whether the client is gone, unless the call is younger than the last time."""
+        if not self._seen:
+            self._seen = True
+            # Not counted from the beginning: most bodies are there before the clock is read.
+            self._late = time.monotonic() + self._body_seconds
+            return
+        if self._receive is None:
+            if self._body_seconds and time.monotonic() > self._late:
+                self.context.cancel(BodyTooSlow(self._body_seconds))
+        elif self._probe is None:
+            self._probe = asyncio.ensure_future(_next(self._receive))
+            self._probe.add_done_callback(self._told)
+
+    def _told(self, probe: "asyncio.Future[Message]") -> None:
+        self._probe = None
+        if probe.cancelled() or self._task is None:
+            return
+        # Envoy's side answers at once, with an empty message as long as the client is there.
+        if probe.exception() is not None or probe.result()["type"] == "http.disconnect":
+            self.context.cancel(Cancelled("the client went away"))
+
+    def _expire(self) -> None:
+        self.context.cancel(
+            DeadlineExceeded("the caller's deadline passed before the answer was there")
+        )
+
+    def _stop(self) -> None:
+        # A task that cancels its own call goes on by itself, with the reason.
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+
+async def _next(receive: Receive) -> Message:
+    return await receive()

@@ -1,0 +1,280 @@
+"""Running a model: from the fields of a request to the call of the method that does its task.
+
+Of a task's method table row each loaded model has one method; what must be known to call it is
+worked out at a model's first call and kept with the model.
+"""
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+)
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from kitfox import logs
+from kitfox.data import DataObjectBase
+from kitfox.errors import (
+    Cancelled,
+    Internal,
+    InvalidArgument,
+    KitfoxError,
+    ResourceExhausted,
+)
+from kitfox.models import (
+    Executor,
+    LoadedModel,
+    ModelManager,
+    RequestFeed,
+    ThreadExecutor,
+    collect,
+    generate,
+    split,
+)
+from kitfox.modules import GrpcRequestContext, MethodKind, is_stream
+from kitfox.services.methods import Context, Decode, Encode, Method
+
+__all__ = ["InferenceHandler", "StreamingInferenceHandler"]
+
+log = logs.channel("INFERENCE")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Operation:
+    """A method of one loaded model, ready to be called."""
+
+    function: Callable[..., Any]
+    kind: MethodKind
+    """How it is written: plain function, generator, with `async` or without."""
+    accepts: frozenset[str]
+    """The fields that it takes."""
+    required: frozenset[str]
+    """The fields without which it cannot be called."""
+    streams: tuple[str, ...]
+    """The fields that it reads as streams."""
+    context_arg: str | None
+    """The parameter that gets the call's context."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs on the event loop."""
+        return self.kind in ("coroutine", "async_generator")
+
+
+class _Inference:
+    """What calls with and without streams share.
+
+    Args:
+        method: The row of the method table.
+        models: Where loaded models are.
+    """
+
+    def __init__(self, method: Method, models: ModelManager) -> None:
+        self._models = models
+        self._method = method
+        self._fields = frozenset(method.parameters)
+
+    async def _operation(self, context: Context) -> _Operation:
+        """The method of the addressed model, which is loaded if need be."""
+        model = self._models.peek(context.model_id) or await self._models.get(context.model_id)
+        operation = model.operations.get(self)
+        return operation if operation is not None else self._bind(model)
+
+    def _bind(self, model: LoadedModel) -> _Operation:
+        for cls in type(model.model).__mro__:
+            signature = self._method.signatures.get(cls)
+            if signature is not None:
+                break
+        else:
+            raise InvalidArgument(
+                f"Model {model.name!r} ({type(model.model).__name__}) does not support "
+                f"{self._method.name}"
+            )
+        names = frozenset(signature.parameters)
+        streams = [
+            name
+            for name in signature.parameters
+            if self._method.input_streaming and is_stream(signature.parameters[name])
+        ]
+        operation = _Operation(
+            function=getattr(model.model, signature.method_name),
+            kind=signature.kind,
+            accepts=names & self._fields,
+            required=frozenset(names - signature.defaults.keys()) & self._fields,
+            streams=tuple(streams),
+            context_arg=signature.context_arg,
+        )
+        if signature.context_arg is not None:
+            GrpcRequestContext.introduce()
+        model.operations[self] = operation
+        return operation
+
+    def _arguments(
+        self, operation: _Operation, fields: dict[str, Any], context: Context
+    ) -> dict[str, Any]:
+        """What the method is called with."""
+        if not operation.required <= fields.keys():
+            raise self._missing(operation, fields)
+        if operation.accepts != self._fields:
+            # The request has the fields of every module of the task; others' are not this one's.
+            fields = {name: value for name, value in fields.items() if name in operation.accepts}
+        if operation.context_arg is not None:
+            fields[operation.context_arg] = context
+        return fields
+
+    def _missing(self, operation: _Operation, fields: Mapping[str, Any]) -> InvalidArgument:
+        names = sorted(operation.required - fields.keys())
+        kinds = self._method.parameters
+        expected = ", ".join(f"{name} ({_type_name(kinds[name])})" for name in names)
+        return InvalidArgument(f"required inputs are missing: expected {expected}")
+
+    def _checked(self, result: Any, context: Context) -> DataObjectBase:
+        """The result, if it is one."""
+        if isinstance(result, DataObjectBase):
+            return result
+        raise Internal(
+            f"{self._method.name}: model {context.model_id!r} returned {type(result).__name__}, "
+            "expected a data object"
+        )
+
+
+class InferenceHandler(_Inference):
+    """Runs a model on one request for one result."""
+
+    def __init__(self, method: Method, models: ModelManager) -> None:
+        super().__init__(method, models)
+        self._submit = models.executor.submit
+
+    async def __call__(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
+        """Answers one call."""
+        operation = await self._operation(context)
+        arguments = self._arguments(operation, fields, context)
+        if operation.is_async:
+            result = await operation.function(**arguments)
+        else:
+            result = await self._submit(operation.function, arguments, context)
+        return self._checked(result, context)
+
+    async def check(self, fields: Mapping[str, Any], context: Context) -> LoadedModel:
+        """Refuses what a call would refuse before the model is asked; gives the model."""
+        operation = await self._operation(context)
+        self._arguments(operation, dict(fields), context)
+        return await self._models.get(context.model_id)
+
+    async def is_async(self, context: Context) -> bool:
+        """Whether the model's method runs on the event loop, so that it ends when cancelled."""
+        return (await self._operation(context)).is_async
+
+
+class StreamingInferenceHandler(_Inference):
+    """Runs a model that reads a stream of requests, makes a stream of results, or both."""
+
+    async def __call__(
+        self, requests: AsyncIterator[bytes], context: Context, *, decode: Decode, encode: Encode
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Answers one call: yields batches of results that are ready together."""
+        operation = await self._operation(context)
+        if not self._method.input_streaming:
+            arguments = self._arguments(operation, decode(await anext(requests)), context)
+            batches = self._run(operation, arguments, context, encode, self._models.executor)
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
+            return
+        executor = self._models.stream_executor
+        self._check_room(operation, executor)
+        feed = RequestFeed(requests, decode)
+        context.on_cancel(lambda: feed.close(context.reason))
+        try:
+            arguments = self._arguments(operation, await self._open(operation, feed), context)
+            batches = self._run(operation, arguments, context, encode, executor)
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
+        finally:
+            feed.close(Cancelled("the call is over"))
+            await feed.aclose()
+
+    async def _open(
+        self, operation: _Operation, feed: RequestFeed[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """The arguments of a stream: single values from its first message, streams over all."""
+        try:
+            first = await anext(feed)
+        except StopAsyncIteration:
+            raise InvalidArgument(
+                f"{self._method.name}: the stream of requests was empty; expected at least one"
+            ) from None
+        single = {name: value for name, value in first.items() if name not in operation.streams}
+        return {**single, **split(feed, first, operation.streams)}
+
+    async def _run(
+        self,
+        operation: _Operation,
+        arguments: dict[str, Any],
+        context: Context,
+        encode: Encode,
+        executor: Executor,
+    ) -> AsyncGenerator[list[bytes], None]:
+        call = partial(operation.function, **arguments)
+        write = partial(self._write, encode, context)
+        if not self._method.output_streaming:
+            if operation.is_async:
+                yield [write(await call())]
+            else:
+                yield [await executor.submit(lambda: write(call()), {}, context)]
+            return
+        batches = await self._results(operation, call, context, write, executor)
+        async with aclosing(batches):
+            async for batch in batches:
+                yield batch
+
+    async def _results(
+        self,
+        operation: _Operation,
+        call: Callable[[], Any],
+        context: Context,
+        write: Callable[[Any], bytes],
+        executor: Executor,
+    ) -> AsyncGenerator[list[bytes], None]:
+        """What a method with a stream of results makes, whichever way it is written."""
+
+        def make() -> Iterable[Any]:
+            return self._iterable(call())
+
+        if operation.is_async:
+            made = call() if operation.kind == "async_generator" else await call()
+            if isinstance(made, AsyncIterable):
+                return collect(made, encode=write)
+            make = partial(self._iterable, made)
+        return generate(make, encode=write, executor=executor, context=context)
+
+    def _iterable(self, made: Any) -> Iterable[Any]:
+        if isinstance(made, Iterable):
+            return made
+        raise Internal(f"{self._method.name}: expected a stream of results, got {_type_name(made)}")
+
+    def _write(self, encode: Encode, context: Context, result: Any) -> bytes:
+        checked = self._checked(result, context)
+        try:
+            return encode(checked)
+        except KitfoxError:
+            raise
+        except (TypeError, ValueError, AttributeError) as err:
+            raise Internal("Could not serialize output in model response stream") from err
+
+    def _check_room(self, operation: _Operation, executor: ThreadExecutor) -> None:
+        if not operation.is_async and not executor.has_room:
+            raise ResourceExhausted(
+                f"{executor.limit} calls with a stream of requests are being worked on and no more "
+                "are taken (setting server.max_concurrent_streams); try again later"
+            )
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -1,0 +1,9 @@
+from kitfox import DataObjectBase, dataobject
+
+
+@dataobject("shapes")
+class Word(DataObjectBase):
+    """What every method answers."""
+
+    text: str
+    number: int

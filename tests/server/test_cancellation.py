@@ -1,0 +1,208 @@
+"""Whoever goes away, or runs out of time, is worked for no longer; nothing stays behind."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.server.shapes import MODELS, ShapesServer, model, request, requests
+from tests.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShapesServer]:
+    """A server that runs two calls at a time."""
+    made = ShapesServer.make(tmp_path_factory.mktemp("shapes"), RUNTIME_SERVER_THREAD_POOL_SIZE="2")
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log
+
+
+@pytest.fixture
+def channel(server: ShapesServer) -> Iterator[grpc.Channel]:
+    with server.channel() as found:
+        yield found
+    wait_for(lambda: server.in_flight() == 0, what="all calls to end")
+
+
+def noted(server: ShapesServer, event: str) -> int:
+    return server.journal().get(event, 0)
+
+
+def status_of(call: Any) -> str:
+    with pytest.raises(grpc.RpcError) as caught:
+        call.result()
+    error: Any = caught.value
+    name: str = error.code().name
+    return name
+
+
+def test_a_call_that_waits_is_dropped_unrun(server: ShapesServer, channel: grpc.Channel) -> None:
+    """By its deadline and by its client: of three calls for two threads the third never starts."""
+    one = server.method(channel, "one")
+    before = noted(server, "one started")
+    running = [
+        one.future(request("one", text="busy", pause=1.0), metadata=model("plain"))
+        for _ in range(2)
+    ]
+    wait_for(lambda: "one says busy" in server.log, what="the first two to run")
+    late = one.future(request("one", text="late"), metadata=model("plain"), timeout=0.2)
+    gone = one.future(request("one", text="gone"), metadata=model("plain"))
+    assert status_of(late) == "DEADLINE_EXCEEDED"
+    gone.cancel()
+    for call in running:
+        assert call.result().text == "busy"
+    assert one(request("one", text="after"), metadata=model("plain")).text == "after"
+    assert noted(server, "one started") == before + 3
+    assert "one says late" not in server.log
+    assert "one says gone" not in server.log
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+def test_a_running_call_learns_that_it_is_over(
+    server: ShapesServer, channel: grpc.Channel, how: str
+) -> None:
+    before = noted(server, "one saw the cancellation")
+    call = server.method(channel, "one").future(
+        request("one", text="long", pause=20),
+        metadata=model("plain"),
+        timeout=0.3 if how == "deadline" else None,
+    )
+    if how == "cancel":
+        wait_for(lambda: server.in_flight() == 1, what="the call to run")
+        call.cancel()
+    else:
+        assert status_of(call) == "DEADLINE_EXCEEDED"
+    wait_for(
+        lambda: noted(server, "one saw the cancellation") == before + 1, what="the module to see it"
+    )
+
+
+def test_an_asynchronous_method_is_cancelled(server: ShapesServer, channel: grpc.Channel) -> None:
+    before = noted(server, "async one was cancelled")
+    call = server.method(channel, "one").future(
+        request("one", text="long", pause=20), metadata=model("asynchronous"), timeout=0.3
+    )
+    assert status_of(call) == "DEADLINE_EXCEEDED"
+    wait_for(lambda: noted(server, "async one was cancelled") == before + 1, what="the method")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_a_stream_of_results_is_closed(
+    server: ShapesServer, channel: grpc.Channel, name: str, taken: int
+) -> None:
+    event = "many closed" if name == "plain" else "async many closed"
+    before = noted(server, event)
+    call = server.method(channel, "many")(
+        request("many", text="w", count=10_000, pause=0.02), metadata=model(name)
+    )
+    for _ in range(taken):
+        next(call)
+    if not taken:
+        wait_for(lambda: server.in_flight() == 1, what="the call to run")
+        time.sleep(0.1)
+    call.cancel()
+    wait_for(lambda: noted(server, event) == before + 1, what="the generator to be closed")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+def test_a_stream_that_waits_for_requests_is_closed(
+    server: ShapesServer, channel: grpc.Channel, name: str, how: str
+) -> None:
+    event = "answer closed" if name == "plain" else "async answer closed"
+    before = noted(server, event)
+    asked = grpc_iterator()
+    call = server.method(channel, "answer")(
+        asked, metadata=model(name), timeout=0.5 if how == "deadline" else None
+    )
+    assert next(call).text == "FIRST"
+    if how == "cancel":
+        call.cancel()
+    else:
+        with pytest.raises(grpc.RpcError):
+            next(call)
+        assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    wait_for(lambda: noted(server, event) == before + 1, what="the method to end")
+
+
+def grpc_iterator() -> Iterator[Any]:
+    """One request, and then none for a long time, as from a client that thinks."""
+    yield from requests("answer", "first")
+    time.sleep(3)
+
+
+def test_a_client_that_does_not_read_costs_little(
+    server: ShapesServer, channel: grpc.Channel
+) -> None:
+    """A gigabyte of results is not made for somebody who takes none of them."""
+    event = "many closed"
+    before = noted(server, event)
+    call = server.method(channel, "many")(
+        request("many", text="w", count=1000, size=1_000_000), metadata=model("plain")
+    )
+    next(call)
+    memory = resident(server)
+    others = server.method(channel, "one")
+    for _ in range(20):
+        assert others(request("one", text="x"), metadata=model("plain"), timeout=30).text == "x"
+    assert resident(server) - memory < 100_000_000
+    call.cancel()
+    wait_for(lambda: noted(server, event) == before + 1, what="the generator to be closed")
+
+
+def resident(server: ShapesServer) -> int:
+    """Bytes that the serving process holds."""
+    for line in server.metrics().splitlines():
+        if line.startswith("process_resident_memory_bytes "):
+            return int(float(line.split()[1]))
+    raise AssertionError("no such metric")
+
+
+def test_random_cancels_leave_nothing_behind(server: ShapesServer) -> None:
+    """Calls of all shapes, each given up at a random moment."""
+    chance = random.Random(4)  # noqa: S311 -- no secret
+    fields: dict[str, dict[str, Any]] = {
+        "one": {"pause": 0.05},
+        "many": {"count": 20, "pause": 0.005},
+    }
+
+    async def abandon(channel: Any) -> None:
+        shape = chance.choice(["one", "many", "gather", "answer"])
+        name = chance.choice(MODELS)
+        method = server.method(channel, shape)
+        if shape in fields:
+            call = method(request(shape, text="w", **fields[shape]), metadata=model(name))
+        else:
+            call = method(metadata=model(name))
+            writing = asyncio.create_task(write(call, shape))
+        await asyncio.sleep(chance.random() * 0.03)
+        call.cancel()
+        if shape not in fields:
+            writing.cancel()
+            await asyncio.wait([writing])
+
+    async def write(call: Any, shape: str) -> None:
+        try:
+            for text in ("a", "b", "c"):
+                await call.write(request(shape, texts=text))
+                await asyncio.sleep(0.005)
+        except (asyncio.CancelledError, grpc.RpcError, asyncio.InvalidStateError):
+            return
+
+    async def run(count: int) -> None:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            for _ in range(count // 100):
+                await asyncio.gather(*(abandon(channel) for _ in range(100)))
+
+    asyncio.run(run(2000))
+    wait_for(lambda: server.in_flight() == 0, what="all calls to end")
+    counts = server.journal()
+    assert counts["many started"] == counts["many closed"]
+    assert counts["answer started"] == counts["answer closed"]
+    assert "Traceback" not in server.log
