@@ -1,0 +1,172 @@
+"""Servers with small limits on both engines, and what must hold after whatever a client did."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.abuse.wire import Answer, Http1, Http2
+from tests.server.shapes import KINDS, SERVICE, WORD, ShapesServer, model, request
+from tests.waiting import wait_for
+
+T = TypeVar("T")
+
+ENGINES = ("envoy", "hypercorn")
+MESSAGE = 128 * 1024
+DECOMPRESSED = 256 * 1024
+HEADERS = 16 * 1024
+HEADER_COUNT = 60
+HEADER_SECONDS = 1
+REQUEST_SECONDS = 2
+IDLE_SECONDS = 3
+LIMITS = {
+    "SERVER_MAX_MESSAGE_SIZE": str(MESSAGE),
+    "SERVER_MAX_DECOMPRESSED_SIZE": str(DECOMPRESSED),
+    "SERVER_MAX_HEADER_SIZE": str(HEADERS),
+    "SERVER_MAX_HEADERS": str(HEADER_COUNT),
+    "SERVER_HEADER_SECONDS": str(HEADER_SECONDS),
+    "SERVER_REQUEST_SECONDS": str(REQUEST_SECONDS),
+    "SERVER_STREAM_IDLE_SECONDS": str(IDLE_SECONDS),
+    "LOG_LEVEL": "error",
+}
+_MOST_MEMORY = 100 << 20
+"""How much more than at the start may be held after any abuse."""
+_SLOWER = 20
+"""How much slower a healthy client may be answered than before; generous, for a busy machine."""
+
+GRPC = [("content-type", "application/grpc"), ("te", "trailers"), ("mm-model-id", "plain")]
+JSON = [("content-type", "application/json")]
+ONE, ONE_ROUTE = f"/{SERVICE}/{KINDS['one']}", "/api/v1/task/talk"
+MANY, MANY_ROUTE = f"/{SERVICE}/{KINDS['many']}", "/api/v1/task/server-streaming-talk"
+
+
+class Victim(ShapesServer):
+    """A server that is abused."""
+
+    baseline: int = 0
+    """The bytes that it held when it had answered its first calls."""
+    read: int = 0
+    """How much of its log was looked at."""
+
+    def memory(self) -> int:
+        for line in self.metrics().splitlines():
+            if line.startswith("process_resident_memory_bytes "):
+                return int(float(line.split()[1]))
+        raise AssertionError("no such metric")
+
+    def http1(self) -> Http1:
+        return Http1(self.http_port)
+
+    def http2(self, *, window: int = 1 << 20, receive_buffer: int | None = None) -> Http2:
+        return Http2(self.grpc_port, window=window, receive_buffer=receive_buffer)
+
+    def grpc_call(self, message: bytes, *headers: tuple[str, str], path: str = ONE) -> Answer:
+        """One gRPC call of bytes as they are."""
+        with self.http2() as client:
+            return client.call(path, [*GRPC, *headers], message)
+
+    def rest_call(self, body: bytes, *lines: str) -> Answer | None:
+        """One REST call over HTTP/1, with the headers as they are."""
+        with self.http1() as client:
+            client.send(rest_head(*lines) + body)
+            return client.answer()
+
+    def pace(self, calls: int = 11) -> float:
+        """How long a healthy client's calls take, in the middle."""
+        seconds = []
+        with self.channel() as channel:
+            method = self.method(channel, "one")
+            for number in range(calls):
+                started = time.perf_counter()
+                word = method(request("one", text=str(number)), metadata=model("plain"), timeout=30)
+                seconds.append(time.perf_counter() - started)
+                assert word.text == str(number)
+        return statistics.median(seconds)
+
+
+def rest_head(*lines: str) -> bytes:
+    """The head of a REST request."""
+    fixed = [f"POST {ONE_ROUTE} HTTP/1.1", "Host: x", "Content-Type: application/json"]
+    return "\r\n".join([*fixed, *lines, "", ""]).encode("latin-1")
+
+
+def rest_body(size: int) -> bytes:
+    """A REST body of so many bytes."""
+    body = b'{"inputs": "%b", "model_id": "plain"}'
+    return body % (b"x" * (size - len(body) + 2))
+
+
+def grpc_message(size: int) -> bytes:
+    """A request message of so many bytes."""
+    text = "x" * (size - len(request("one", text="x" * 20_000).SerializeToString()) + 20_000)
+    message: bytes = request("one", text=text).SerializeToString()
+    assert len(message) == size
+    return message
+
+
+def word(answer: Answer) -> str:
+    """What a call of `one` was answered."""
+    assert answer.headers.get("grpc-status") == "0", answer.text
+    return str(WORD.FromString(answer.body[5:]).text)
+
+
+def all_at_once(work: Callable[[T], str], cases: Sequence[T]) -> None:
+    """Plays cases beside each other; fails with what is wrong with any."""
+    with ThreadPoolExecutor(12) as pool:
+        found = zip(cases, pool.map(work, cases), strict=True)
+        told = [f"{case!r}: {text}" for case, text in found if text]
+    assert not told, "\n".join(told)
+
+
+def start(folder: Path, engine: str, **environment: str) -> Victim:
+    """A running server."""
+    made = Victim.make(folder, SERVER_ENGINE=engine, **environment)
+    assert isinstance(made, Victim)
+    made.start()
+    made.pace()
+    made.baseline = made.memory()
+    return made
+
+
+def is_unharmed(server: Victim, pace: float) -> None:
+    """Fails unless the server is as it was before."""
+    assert server.http("GET", "/health").status == 200
+    body = {"inputs": "still there", "model_id": "plain"}
+    assert server.http("POST", ONE_ROUTE, body).json["text"] == "still there"
+    wait_for(lambda: server.in_flight() == 0, what="all calls to end")
+    wait_for(lambda: server.pace() < _SLOWER * pace, what="healthy calls to be as quick as before")
+    most = server.baseline + _MOST_MEMORY
+    wait_for(lambda: server.memory() < most, what="the memory to be given back")
+    log = server.log[server.read :]
+    server.read += len(log)
+    assert "Traceback" not in log, log[-5000:]
+
+
+@pytest.fixture(
+    scope="session",
+    params=ENGINES,
+)
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Victim]:
+    """A server with small limits, on each engine."""
+    made = start(tmp_path_factory.mktemp(request.param), request.param, **LIMITS)
+    yield made
+    assert made.stop() == 0, made.log
+
+
+@pytest.fixture
+def server(running: Victim) -> Iterator[Victim]:
+    """The same; it must be unharmed after the test."""
+    pace = running.pace()
+    yield running
+    is_unharmed(running, pace)
+
+
+@pytest.fixture
+def engine(server: Victim) -> str:
+    return server.environment["SERVER_ENGINE"]

@@ -1,0 +1,191 @@
+"""More calls, streams, bytes, connections than there may be: refused by name, then taken again."""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import (  # type: ignore[import-untyped] # it has no types
+    health_pb2,
+    health_pb2_grpc,
+)
+
+from tests.abuse.conftest import (
+    ENGINES,
+    GRPC,
+    ONE,
+    ONE_ROUTE,
+    Victim,
+    is_unharmed,
+    rest_body,
+    start,
+)
+from tests.abuse.wire import Http1, frame
+from tests.server.shapes import model, request
+from tests.waiting import wait_for
+
+CALLS, STREAMS, CONNECTIONS, BUFFERED = 4, 2, 50, 100_000
+
+
+@pytest.fixture(
+    scope="module",
+    params=ENGINES,
+)
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Victim]:
+    """A server that takes little at a time."""
+    made = start(
+        tmp_path_factory.mktemp(request.param),
+        request.param,
+        SERVER_MAX_CONCURRENT_REQUESTS=str(CALLS),
+        SERVER_MAX_CONCURRENT_STREAMS=str(STREAMS),
+        SERVER_MAX_CONNECTIONS=str(CONNECTIONS),
+        SERVER_MAX_BUFFERED_SIZE=str(BUFFERED),
+        LOG_LEVEL="error",
+    )
+    yield made
+    assert made.stop() == 0, made.log
+
+
+@pytest.fixture
+def server(running: Victim) -> Iterator[Victim]:
+    pace = running.pace()
+    yield running
+    is_unharmed(running, pace)
+
+
+@contextlib.contextmanager
+def busy(server: Victim, calls: int, seconds: float = 1.0) -> Iterator[None]:
+    """As many calls are being worked on."""
+    with server.channel() as channel, ThreadPoolExecutor(calls) as pool:
+        one = server.method(channel, "one")
+        work = request("one", text="busy", pause=seconds)
+        waiting = [pool.submit(one, work, metadata=model("plain")) for _ in range(calls)]
+        wait_for(lambda: server.in_flight() == calls, what="the calls to run")
+        yield
+        assert [call.result().text for call in waiting] == ["busy"] * calls
+
+
+def test_more_calls_than_are_worked_on(server: Victim) -> None:
+    """Over gRPC and REST; whoever asks for the server's health gets an answer all the same."""
+    body = {"inputs": "a", "model_id": "plain"}
+    with server.channel() as channel:
+        one = server.method(channel, "one")
+        with busy(server, CALLS):
+            with pytest.raises(grpc.RpcError) as caught:
+                one(request("one", text="a"), metadata=model("plain"))
+            rest = server.http("POST", ONE_ROUTE, body)
+            health = health_pb2_grpc.HealthStub(channel)
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+            assert server.http("GET", "/health").status == 200
+        assert one(request("one", text="a"), metadata=model("plain")).text == "a"
+    error: Any = caught.value
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for text in (error.details(), rest.json["details"]):
+        assert f"{CALLS} requests" in text
+        assert "server.max_concurrent_requests" in text
+    assert (rest.status, rest.headers["retry-after"]) == (429, "1")
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert server.http("POST", ONE_ROUTE, body).status == 200
+
+
+def test_a_storm_of_calls(server: Victim) -> None:
+    """Far more than are taken: each is answered or refused, and none is forgotten."""
+    with server.channel() as channel:
+        one = server.method(channel, "one")
+        work = request("one", text="a", pause=0.01)
+        calls = [one.future(work, metadata=model("plain"), timeout=60) for _ in range(500)]
+        codes = [call.code() for call in calls]
+    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert codes.count(grpc.StatusCode.OK) >= CALLS
+
+
+def is_working(server: Victim, calls: int) -> bool:
+    return server.in_flight() == calls
+
+
+def test_more_streams_than_hold_threads(server: Victim) -> None:
+    path = ONE.replace("TalkTask", "ClientStreamingTalkTask")
+    message = frame(request("gather", texts="a").SerializeToString())
+    with server.http2() as client:
+        open_ones = []
+        for number in range(STREAMS):
+            stream = client.open(path, GRPC, end=False)
+            client.write(stream, message, end=False)
+            open_ones.append(stream)
+            wait_for(partial(is_working, server, number + 1), what="the stream to run")
+        answer = client.call(path, GRPC, message)
+        assert answer.grpc_status == 8
+        assert f"{STREAMS} calls" in answer.text
+        assert "server.max_concurrent_streams" in answer.text
+        # A method that runs on the event loop holds none.
+        headers = [*GRPC[:2], ("mm-model-id", "asynchronous")]
+        assert client.call(path, headers, message).grpc_status == 0
+        for stream in open_ones:
+            client.write(stream, message)
+            assert client.answer(stream).grpc_status == 0
+        assert client.call(path, GRPC, message).grpc_status == 0
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest", "stream"])
+def test_more_bytes_than_are_collected(server: Victim, protocol: str) -> None:
+    """Requests that are still coming in share one room."""
+    size = BUFFERED - 20_000
+    head = frame(b"", size=size) if protocol != "rest" else b""
+    name = "ClientStreamingTalkTask" if protocol == "stream" else "TalkTask"
+    path = ONE_ROUTE if protocol == "rest" else ONE.replace("TalkTask", name)
+    headers = GRPC if protocol != "rest" else [("content-type", "application/json")]
+    with server.http2() as client:
+        first = client.open(path, headers, end=False)
+        client.write(first, head + b"x" * (size - 5000), end=False)
+        wait_for(lambda: server.in_flight() == 1, what="the first to come in")
+        answers = []
+        for _ in range(2):
+            second = client.open(path, headers, end=False)
+            # Not all of it in one piece, which would need no room.
+            client.write(second, head, end=False)
+            for _ in range(7):
+                client.write(second, b"x" * 10_000, end=False)
+                client.read(0.05)
+            answers.append(client.answer(second))
+        client.reset(first)
+    for answer in answers:
+        assert (answer.status, answer.headers.get("grpc-status")) in ((429, None), (200, "8"))
+        assert f"{BUFFERED} bytes" in answer.text
+        assert "server.max_buffered_size" in answer.text
+    assert server.rest_call(rest_body(30_000), "Content-Length: 30000") is not None
+
+
+def test_more_connections_than_there_may_be(server: Victim) -> None:
+    """Those that are there are served; one more is closed; and when they go, others come in."""
+    ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def is_served(client: Http1) -> bool:
+        return client.send(ask) and client.answer() is not None
+
+    with contextlib.ExitStack() as stack:
+        served: list[Http1] = []
+
+        def is_full() -> bool:
+            client = Http1(server.http_port)
+            stack.enter_context(client)
+            if is_served(client):
+                served.append(client)
+                assert len(served) <= CONNECTIONS
+                return False
+            return True
+
+        # Those of the test before may go a little later.
+        wait_for(is_full, what="no room")
+        wait_for(lambda: is_full() and is_full() and is_full(), what="no room at all")
+        assert all(is_served(client) for client in served)
+
+    def is_room() -> bool:
+        with Http1(server.http_port) as client:
+            return is_served(client)
+
+    wait_for(is_room, what="room for connections")

@@ -1,0 +1,269 @@
+"""Clients that take their time: to send, to read, or to do anything at all."""
+
+import contextlib
+import resource
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.abuse.conftest import (
+    GRPC,
+    HEADER_SECONDS,
+    IDLE_SECONDS,
+    JSON,
+    MANY,
+    MANY_ROUTE,
+    ONE,
+    ONE_ROUTE,
+    REQUEST_SECONDS,
+    Victim,
+    rest_body,
+    rest_head,
+)
+from tests.abuse.wire import PREFACE, Answer, connected, frame, http2_frame
+from tests.server.shapes import MODELS, request
+from tests.waiting import wait_for
+
+IDLE_CONNECTIONS = 2000
+STREAMED = 400 << 20
+"""More bytes than a server that keeps what nobody reads could hide."""
+_MANY = MANY_ROUTE.rsplit("/", 1)[1].encode()
+
+
+def trickle(send: Callable[[bytes], bool], data: bytes, seconds: float) -> int:
+    """Sends a byte every now and then, for so long; gives how many were taken."""
+    ends = time.monotonic() + seconds
+    sent = 0
+    while time.monotonic() < ends and sent < len(data) and send(data[sent : sent + 1]):
+        sent += 1
+        time.sleep(0.2)
+    return sent
+
+
+class Slow:
+    """Slow clients, all at the same time, and what each of them was told.
+
+    Args:
+        server: Whose they are.
+    """
+
+    def __init__(self, server: Victim) -> None:
+        self._server = server
+        self._pool = ThreadPoolExecutor(16)
+        self._outcomes = {
+            name.removeprefix("do_"): self._pool.submit(getattr(self, name))
+            for name in dir(self)
+            if name.startswith("do_")
+        }
+
+    def __call__(self, name: str) -> Answer | None:
+        """What a client was told; None when its connection was closed without a word."""
+        answer = self._outcomes[name].result(120)
+        assert answer is None or isinstance(answer, Answer)
+        return answer
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def do_headers(self) -> Answer | None:
+        with self._server.http1() as client:
+            head = rest_head("X: " + "x" * 1000)
+            assert trickle(client.send, head, 10 * HEADER_SECONDS) < len(head)
+            answer = client.answer()
+            assert client.is_closed()
+            return answer
+
+    def do_preface(self) -> None:
+        with self._server.http1() as client:
+            trickle(client.send, b"PRI * HTTP/2.0\r\n", 2 * HEADER_SECONDS)
+
+    def do_frame(self) -> None:
+        with self._server.http2() as client:
+            begun = http2_frame(1, b"\x00\x01a\x01b" * 40, stream=1)
+            client.send(begun[:20])
+            trickle(client.send, begun[20:-1], 2 * HEADER_SECONDS)
+
+    def do_continuation(self) -> None:
+        with self._server.http2() as client:
+            client.send(http2_frame(1, b"\x00\x01a\x01b" * 4, stream=1))
+            more = http2_frame(9, b"\x00\x01a\x01b" * 40, stream=1)
+            trickle(client.send, more, 2 * HEADER_SECONDS)
+
+    def do_rest_body(self) -> Answer | None:
+        with self._server.http1() as client:
+            client.send(rest_head("Content-Length: 1000"))
+            trickle(client.send, rest_body(1000), 5 * REQUEST_SECONDS)
+            return client.answer()
+
+    def do_message(self) -> Answer:
+        with self._server.http2() as client:
+            stream = client.open(ONE, GRPC, end=False)
+
+            def send(data: bytes) -> bool:
+                client.write(stream, data, end=False)
+                client.read(0.01)
+                return stream not in client.ended
+
+            trickle(send, frame(b"x" * 1000), 5 * REQUEST_SECONDS)
+            return client.answer(stream)
+
+    def do_no_rest_body(self) -> Answer:
+        with self._server.http2() as client:
+            return client.answer(client.open(ONE_ROUTE, JSON, end=False))
+
+    def do_no_message(self) -> Answer:
+        with self._server.http2() as client:
+            return client.answer(client.open(ONE, GRPC, end=False))
+
+    def do_stream(self) -> Answer:
+        """A stream that lasts for longer than a request may, and then stops."""
+        path = ONE.replace("TalkTask", "ClientStreamingTalkTask")
+        with self._server.http2() as client:
+            stream = client.open(path, GRPC, end=False)
+            message = frame(request("gather", texts="a").SerializeToString())
+            started = time.monotonic()
+            while time.monotonic() - started < 1.5 * REQUEST_SECONDS:
+                client.write(stream, message, end=False)
+                time.sleep(0.2)
+            assert stream not in client.ended
+            return client.answer(stream)
+
+
+@pytest.fixture(scope="module")
+def slow(running: Victim) -> Iterator[Slow]:
+    made = Slow(running)
+    yield made
+    made.close()
+
+
+def test_headers_that_trickle(server: Victim, slow: Slow) -> None:
+    """However many bytes come: they have a time to be complete."""
+    answer = slow("headers")
+    assert answer is not None
+    assert answer.status == 408
+    assert f"{HEADER_SECONDS} s " in answer.text
+    assert "server.header_seconds" in answer.text
+
+
+@pytest.mark.parametrize("part", ["preface", "frame", "continuation"])
+def test_headers_that_trickle_over_http2(server: Victim, slow: Slow, part: str) -> None:
+    """A head that never ends holds no request."""
+    assert slow(part) is None
+
+
+@pytest.mark.parametrize(("name", "status"), [("rest_body", 408), ("message", 4)])
+def test_a_body_that_trickles(server: Victim, slow: Slow, name: str, status: int) -> None:
+    answer = slow(name)
+    assert answer is not None
+    assert status == (answer.status if name == "rest_body" else answer.grpc_status)
+    assert f"{REQUEST_SECONDS} s " in answer.text
+    assert "server.request_seconds" in answer.text
+
+
+@pytest.mark.parametrize("name", ["no_rest_body", "no_message"])
+def test_a_body_that_never_comes(server: Victim, slow: Slow, name: str) -> None:
+    answer = slow(name)
+    assert answer is not None
+    assert "(setting server." in answer.text
+
+
+def test_a_stream_of_requests_that_stops(server: Victim, slow: Slow) -> None:
+    """A stream may last as long as it wants, but not say nothing for ever."""
+    answer = slow("stream")
+    assert answer is not None
+    # Either it is told why, or it is cut off.
+    assert answer.reset is not None or "server.stream_idle_seconds" in answer.text
+
+
+def test_answers_that_nobody_reads(server: Victim) -> None:
+    """Their making stops; nobody else notices; and after a while they are given up."""
+    size = 100_000
+    count = STREAMED // size
+    with contextlib.ExitStack() as stack:
+        for name in MODELS:
+            body = b'{"inputs": "x", "parameters": {"size": %d, "count": %d}, "model_id": "%b"}'
+            body %= size, count, name.encode()
+            head = rest_head(f"Content-Length: {len(body)}").replace(b"talk", _MANY)
+            client = stack.enter_context(connected(server.http_port, receive_buffer=4096))
+            client.sendall(head + body)
+            fields = request("many", text="x", size=size, count=count).SerializeToString()
+            for path, headers, content in (
+                (MANY, [*GRPC[:2], ("mm-model-id", name)], frame(fields)),
+                (MANY_ROUTE, JSON, body),
+            ):
+                # The protocol would allow all of it; only the socket is not read.
+                other = server.http2(window=2**30, receive_buffer=4096)
+                stack.enter_context(other)
+                other.connection.increment_flow_control_window(2**30)
+                other.open(path, headers, body=content)
+        wait_for(lambda: server.in_flight() == 6, what="the streams to run")
+        most, until = 0, time.monotonic() + IDLE_SECONDS / 2
+        while time.monotonic() < until:
+            most = max(most, server.memory())
+            server.pace(3)
+        assert most < server.baseline + (100 << 20)
+        wait_for(lambda: server.in_flight() == 0, what="the streams to be given up")
+
+
+def test_answers_that_nobody_takes_before_leaving(server: Victim) -> None:
+    """Large ones, over and over: what waits for a client goes when the client goes."""
+    message = frame(request("one", text="x", size=4_000_000).SerializeToString())
+    some = server.baseline + (30 << 20)
+    for _ in range(4):
+        with server.http2(window=0) as client:
+            for _ in range(15):
+                client.open(ONE, GRPC, body=message)
+            wait_for(lambda: server.memory() > some, what="the answers to wait")
+
+
+def test_a_client_without_a_window(server: Victim) -> None:
+    """It asks again and again, and lets nothing be sent."""
+    with server.http2(window=0) as client:
+        fields = request("many", text="x", size=10_000, count=5000).SerializeToString()
+        for _ in range(30):
+            client.open(MANY, GRPC, body=frame(fields))
+        wait_for(lambda: server.in_flight() > 0, what="the streams to run")
+        server.pace(3)
+        assert server.memory() < server.baseline + (100 << 20)
+    wait_for(lambda: server.in_flight() == 0, what="the streams to end with their connection")
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Lets this process have as many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = 2 * IDLE_CONNECTIONS
+    if hard != resource.RLIM_INFINITY and hard < need:
+        pytest.skip(f"at most {hard} open files are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, need), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_two_thousand_idle_connections(server: Victim) -> None:
+    """Half speak HTTP/1, half HTTP/2; some have asked something before, some are mute."""
+    preface = PREFACE + http2_frame(4)
+    asked = rest_head("Content-Length: 60") + rest_body(60)
+    firsts = (b"", asked, preface, preface + http2_frame(6, bytes(8)))
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for number in range(IDLE_CONNECTIONS):
+            port = server.http_port if number % 2 else server.grpc_port
+            client = stack.enter_context(connected(port))
+            client.sendall(firsts[number % 4])
+            clients.append(client)
+        assert server.pace() > 0
+        wait_for(lambda: server.in_flight() == 0, what="what they asked to be answered")
+        memory = server.memory()
+        answered = sum(b"200 OK" in client.recv(4096) for client in clients[1::4])
+        assert answered == IDLE_CONNECTIONS // 4
+        # Some of them end at once without a word.
+        for client in clients[::3]:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+    assert memory < server.baseline + (100 << 20)
