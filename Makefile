@@ -27,7 +27,8 @@ conformance-short: $(VENV)/.installed-dev $(PEERS_INSTALLED) ## the same without
 	$(PEERS) $(BIN)/python -m pytest tests/conformance --numprocesses 2 --dist loadscope -m 'not long'
 
 abuse: $(VENV)/.installed-dev ## hostile clients against both engines, ten times as many as in `make test`
-	KITFOX_ABUSE=10 $(BIN)/python -m pytest tests/abuse --numprocesses 2 --dist loadscope
+	KITFOX_ABUSE=10 $(BIN)/python -m pytest tests/abuse tests/server/test_cancellation.py \
+	    --numprocesses 2 --dist loadscope
 
 fuzz: $(VENV)/.installed-dev ## a million requests that are nearly right; CASES and SEED choose others
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))

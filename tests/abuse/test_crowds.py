@@ -53,7 +53,7 @@ def running(
 
 @pytest.fixture
 def server(running: Victim) -> Iterator[Victim]:
-    pace = running.pace()
+    pace, running.before = running.pace(), running.memory()
     yield running
     is_unharmed(running, pace)
 

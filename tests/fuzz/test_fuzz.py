@@ -3,9 +3,14 @@
 import random
 import subprocess
 import sys
+from typing import Any
 
+from kitfox.server.app import Application
+from kitfox.services.protocols import protocol_methods
 from tests.conftest import ROOT
+from tests.fuzz.cases import Maker
 from tests.fuzz.mutations import mutate_bytes, mutate_json, mutate_message, varint, write_json
+from tests.fuzz.targets import Target
 
 
 def test_a_few_thousand_cases_find_nothing() -> None:
@@ -23,18 +28,18 @@ def test_a_few_thousand_cases_find_nothing() -> None:
 
 def test_cases_follow_from_their_seed() -> None:
     """What was found can be shown again."""
-    found = [
-        subprocess.run(
-            [sys.executable, "-m", "tests.fuzz", "--seed", "4", "--case", "11"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=True,
-        ).stdout.partition("\n  {")[0]
-        for _ in range(2)
-    ]
-    assert found[0] == found[1]
+    nothing: Any = None
+    target = Target(
+        name="protocols",
+        app=Application(),
+        methods=tuple(protocol_methods()),
+        models=("one", "two"),
+        runtime=nothing,
+    )
+    first, second, other = (Maker([target], seed) for seed in (4, 4, 5))
+    cases = [first.make(number) for number in range(200)]
+    assert cases == [second.make(number) for number in range(200)]
+    assert cases != [other.make(number) for number in range(200)]
 
 
 def test_mutations_change_something() -> None:

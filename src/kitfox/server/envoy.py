@@ -74,7 +74,7 @@ def bootstrap(options: Options) -> dict[str, Any]:
         "static_resources": {"listeners": [listener]},
         # What a crowd needed goes back to the system when the crowd is gone.
         "memory_allocator_manager": {
-            "bytes_to_release": 256 << 20,
+            "bytes_to_release": 64 << 20,
             "memory_release_interval": "1s",
         },
         "overload_manager": {
