@@ -4,10 +4,11 @@ import asyncio
 import sys
 
 from kitfox import logs
+from kitfox.data import DataObjectBase
 from kitfox.errors import Cancelled, Code, Internal, InvalidArgument, KitfoxError
-from kitfox.services.methods import Context
+from kitfox.services.methods import Context, Encode
 
-__all__ = ["as_kitfox_error"]
+__all__ = ["as_kitfox_error", "serialize"]
 
 log = logs.channel("SERVER")
 
@@ -26,6 +27,30 @@ def as_kitfox_error(err: BaseException, context: Context, name: str) -> KitfoxEr
     if context.reason is not None:
         _forget_frames(context.reason)
     return failure
+
+
+def serialize(encode: Encode, result: DataObjectBase, name: str) -> bytes:
+    """The bytes of a result.
+
+    Args:
+        encode: Writes it.
+        result: What a method has returned.
+        name: The method's, for the log.
+
+    Raises:
+        Internal: The result does not fit its class; the log says where.
+    """
+    try:
+        return encode(result)
+    except (TypeError, ValueError, AttributeError) as err:
+        log.error(
+            "%s: the result does not fit %s: %s",
+            name,
+            type(result).__name__,
+            err,
+            extra={"log_code": "<KFX30020E>"},
+        )
+        raise Internal("Could not serialize response") from err
 
 
 def _forget_frames(err: BaseException | None) -> None:

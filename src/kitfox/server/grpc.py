@@ -12,10 +12,9 @@ from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import quote
 
-from kitfox import logs
 from kitfox.config import Server
-from kitfox.data import DataObjectBase, codec_of
-from kitfox.errors import Cancelled, Code, Internal, KitfoxError
+from kitfox.data import codec_of
+from kitfox.errors import Cancelled, Code, KitfoxError
 from kitfox.metrics import CallMetrics
 from kitfox.server.asgi import (
     Headers,
@@ -29,7 +28,7 @@ from kitfox.server.asgi import (
 from kitfox.server.calls import Call, Calls
 from kitfox.server.deadlines import grpc_seconds
 from kitfox.server.error_details import status_details
-from kitfox.server.failure import as_kitfox_error
+from kitfox.server.failure import as_kitfox_error, serialize
 from kitfox.server.framing import (
     FRAME_HEAD_SIZE,
     frame,
@@ -48,8 +47,6 @@ __all__ = [
     "send_status",
     "unimplemented",
 ]
-
-log = logs.channel("GRPC")
 
 _HEADERS = [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity,gzip")]
 _START = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}
@@ -194,7 +191,8 @@ class GrpcMethod(_Endpoint):
             with self._calls.open(context) as call:
                 body = await self._read(receive, call)
                 fields = self._decode(unframe(body, head.encoding, self._settings))
-                payload = self._serialize(await self._handler(fields, context))
+                result = await self._handler(fields, context)
+                payload = serialize(self._encode, result, self._method.name)
         except Exception as err:  # noqa: BLE001 -- the edge of a request
             failure = self._failure(err, head)
             self._count(failure.code, head, started)
@@ -211,19 +209,6 @@ class GrpcMethod(_Endpoint):
         await send(start)
         await send({"type": "http.response.body", "body": body, "more_body": False})
         await send(_OK_TRAILERS)
-
-    def _serialize(self, result: DataObjectBase) -> bytes:
-        try:
-            return self._encode(result)
-        except (TypeError, ValueError, AttributeError) as err:
-            log.error(
-                "%s: the result does not fit %s: %s",
-                self._method.name,
-                self._method.response.__name__,
-                err,
-                extra={"log_code": "<KFX30020E>"},
-            )
-            raise Internal("Could not serialize response") from err
 
 
 class GrpcStreamMethod(_Endpoint):

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from kitfox import logs
 from kitfox.config import Server
 from kitfox.data import DataObjectBase, codec_of
-from kitfox.errors import Internal, InvalidArgument, KitfoxError
+from kitfox.errors import InvalidArgument, KitfoxError
 from kitfox.metrics import CallMetrics
 from kitfox.server.asgi import (
     BodyTooLarge,
@@ -18,7 +18,7 @@ from kitfox.server.asgi import (
 from kitfox.server.calls import Call, Calls
 from kitfox.server.compression import gunzip
 from kitfox.server.deadlines import timeout_of
-from kitfox.server.failure import as_kitfox_error
+from kitfox.server.failure import as_kitfox_error, serialize
 from kitfox.server.media_types import JSON, is_form, is_gzip
 from kitfox.server.rest_bodies import BodyReader
 from kitfox.services.methods import BodyStyle, Context, Method, Route
@@ -92,14 +92,4 @@ class RestEndpoint:
         return failure
 
     def _serialize(self, result: DataObjectBase) -> bytes:
-        try:
-            return self._encode(result)
-        except (TypeError, ValueError, AttributeError) as err:
-            log.error(
-                "%s: the result does not fit %s: %s",
-                self._method.name,
-                self._method.response.__name__,
-                err,
-                extra={"log_code": "<KFX30020E>"},
-            )
-            raise Internal("Could not serialize response") from err
+        return serialize(self._encode, result, self._method.name)
