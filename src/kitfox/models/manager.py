@@ -6,6 +6,7 @@ logged by name with the reason, remembered for `problems`, and keeps no other mo
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from typing import Any
 
 from kitfox import logs
 from kitfox.errors import Code, Internal, KitfoxError, ModelNotFound
-from kitfox.models.executor import Executor, ThreadExecutor
+from kitfox.models.execution import Execution, InThreads
+from kitfox.models.executor import ThreadExecutor
 from kitfox.models.store import ModelStore, check_model_id
 from kitfox.modules import ModelConfigError, ModuleBase, load_model
 
@@ -24,7 +26,7 @@ __all__ = ["LoadedModel", "ModelManager"]
 log = logs.channel("MODELS")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, eq=False)
 class LoadedModel:
     """A model that is ready to run."""
 
@@ -32,12 +34,36 @@ class LoadedModel:
     """The id under which it is asked for."""
     path: Path
     """Where it was loaded from."""
-    model: ModuleBase
-    """The module's instance."""
+    module: type[ModuleBase]
+    """The class that it is made of."""
+    execution: Execution
+    """What runs it."""
     size: int
     """Bytes of its files."""
     operations: dict[Any, Any] = field(default_factory=dict)
     """What callers have worked out about this model and want to find again (one entry a method)."""
+    in_flight: int = 0
+    """The calls that are being answered by it; counted by who runs them, on the event loop."""
+    retired: bool = False
+    """Whether it is no longer offered: it is closed when the last call on it is over."""
+
+    def release(self) -> None:
+        """Counts one call less."""
+        self.in_flight -= 1
+        if self.retired and not self.in_flight:
+            self.close()
+
+    def retire(self) -> None:
+        """Offers it no longer; calls that run on it finish."""
+        self.retired = True
+        if not self.in_flight:
+            self.close()
+
+    def close(self) -> None:
+        """Gives back what runs it, without making the event loop wait for that."""
+        threading.Thread(
+            target=self.execution.close, name=f"close-{self.name}", daemon=True
+        ).start()
 
 
 class ModelManager:
@@ -45,7 +71,7 @@ class ModelManager:
 
     Args:
         store: Where models are found.
-        executor: What runs synchronous model code.
+        threads: How many calls of one model's synchronous code run at the same time.
         stream_executor: What runs synchronous model code that waits for a stream of requests.
         lazy: Whether an id that is not loaded is looked for in the store by a request.
         load_threads: How many models are loaded at the same time.
@@ -56,13 +82,13 @@ class ModelManager:
         self,
         *,
         store: ModelStore,
-        executor: Executor,
+        threads: int,
         stream_executor: ThreadExecutor,
         lazy: bool = True,
         load_threads: int = 2,
     ) -> None:
         self.store = store
-        self.executor = executor
+        self._threads = threads
         self.stream_executor = stream_executor
         self.problems: dict[str, str] = {}
         self._lazy = lazy
@@ -137,14 +163,17 @@ class ModelManager:
 
     def unload(self, model_id: str) -> None:
         """Forgets a model; calls that run on it finish."""
-        if self._loaded.pop(model_id, None) is not None:
+        model = self._loaded.pop(model_id, None)
+        if model is not None:
+            model.retire()
             log.info("Unloaded model %s", model_id, extra={"log_code": "<KFX20030I>"})
             self._changed()
 
     def close(self) -> None:
         """Stops loading and running."""
         self._loaders.shutdown(wait=False, cancel_futures=True)
-        self.executor.close()
+        for model in self._loaded.values():
+            model.execution.close()
         self.stream_executor.close()
 
     def _find(self, model_id: str) -> tuple[Path | None, list[str]]:
@@ -172,7 +201,14 @@ class ModelManager:
             self._changed()
             raise _load_failure(model_id, err) from err
         self.problems.pop(model_id, None)
-        loaded = LoadedModel(name=model_id, path=path, model=model, size=size)
+        executor = ThreadExecutor(threads=self._threads, loop=loop, name=model_id)
+        loaded = LoadedModel(
+            name=model_id,
+            path=path,
+            module=type(model),
+            execution=InThreads(model, executor),
+            size=size,
+        )
         self._loaded[model_id] = loaded
         log.info(
             "Loaded model %s (%s %s) from %s in %.3f s",

@@ -104,7 +104,7 @@ class Documents:
 
     async def _document(self) -> _Content:
         loaded = self._models.loaded
-        models = {name: type(loaded[name].model) for name in sorted(loaded)}
+        models = {name: loaded[name].module for name in sorted(loaded)}
         async with self._lock:
             if self._openapi is None or self._openapi[0] != models:
                 # Outside the event loop: it takes as long as hundreds of calls.

@@ -150,7 +150,7 @@ def _open_models(
     loop = asyncio.get_running_loop()
     models = ModelManager(
         store=ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere),
-        executor=ThreadExecutor(threads=config.runtime.server_thread_pool_size, loop=loop),
+        threads=config.runtime.server_thread_pool_size,
         stream_executor=ThreadExecutor(
             threads=config.server.max_concurrent_streams, loop=loop, name="stream"
         ),

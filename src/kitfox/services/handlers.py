@@ -181,10 +181,10 @@ def _model_info(model: LoadedModel) -> ModelInfo:
         model_path=str(model.path),
         name=model.name,
         size=model.size * _SIZE_FACTOR,
-        metadata=dict(model.model.public_model_info),
+        metadata=model.execution.public_info(),
         loaded=True,
-        module_id=model.model.MODULE_ID,
-        module_metadata=dict(model.model.module_metadata),
+        module_id=model.module.MODULE_ID,
+        module_metadata={"name": model.module.MODULE_NAME, "version": model.module.MODULE_VERSION},
     )
 
 

@@ -31,6 +31,7 @@ from kitfox.models import (
     LoadedModel,
     ModelManager,
     RequestFeed,
+    Submit,
     ThreadExecutor,
     collect,
     generate,
@@ -48,7 +49,11 @@ log = logs.channel("INFERENCE")
 class _Operation:
     """A method of one loaded model, ready to be called."""
 
+    model: LoadedModel
     function: Callable[..., Any]
+    """The method, for who has a thread for it or is on the event loop."""
+    submit: Submit
+    """Runs it, if it is an ordinary function with one result."""
     kind: MethodKind
     """How it is written: plain function, generator, with `async` or without."""
     accepts: frozenset[str]
@@ -86,13 +91,13 @@ class _Inference:
         return operation if operation is not None else self._bind(model)
 
     def _bind(self, model: LoadedModel) -> _Operation:
-        for cls in type(model.model).__mro__:
+        for cls in model.module.__mro__:
             signature = self._method.signatures.get(cls)
             if signature is not None:
                 break
         else:
             raise InvalidArgument(
-                f"Model {model.name!r} ({type(model.model).__name__}) does not support "
+                f"Model {model.name!r} ({model.module.__name__}) does not support "
                 f"{self._method.name}"
             )
         names = frozenset(signature.parameters)
@@ -102,7 +107,9 @@ class _Inference:
             if self._method.input_streaming and is_stream(signature.parameters[name])
         ]
         operation = _Operation(
-            function=getattr(model.model, signature.method_name),
+            model=model,
+            function=model.execution.function(signature.method_name),
+            submit=model.execution.unary(signature.method_name),
             kind=signature.kind,
             accepts=names & self._fields,
             required=frozenset(names - signature.defaults.keys()) & self._fields,
@@ -148,16 +155,19 @@ class InferenceHandler(_Inference):
 
     def __init__(self, method: Method, models: ModelManager) -> None:
         super().__init__(method, models)
-        self._submit = models.executor.submit
 
     async def __call__(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Answers one call."""
         operation = await self._operation(context)
         arguments = self._arguments(operation, fields, context)
-        if operation.is_async:
-            result = await operation.function(**arguments)
-        else:
-            result = await self._submit(operation.function, arguments, context)
+        operation.model.in_flight += 1
+        try:
+            if operation.is_async:
+                result = await operation.function(**arguments)
+            else:
+                result = await operation.submit(arguments, context)
+        finally:
+            operation.model.release()
         return self._checked(result, context)
 
     async def check(self, fields: Mapping[str, Any], context: Context) -> LoadedModel:
@@ -179,13 +189,28 @@ class StreamingInferenceHandler(_Inference):
     ) -> AsyncGenerator[list[bytes], None]:
         """Answers one call: yields batches of results that are ready together."""
         operation = await self._operation(context)
-        if not self._method.input_streaming:
-            arguments = self._arguments(operation, decode(await anext(requests)), context)
-            batches = self._run(operation, arguments, context, encode, self._models.executor)
+        operation.model.in_flight += 1
+        try:
+            if self._method.input_streaming:
+                batches = self._answer_stream(operation, requests, context, decode, encode)
+            else:
+                arguments = self._arguments(operation, decode(await anext(requests)), context)
+                executor = operation.model.execution.executor
+                batches = self._run(operation, arguments, context, encode, executor)
             async with aclosing(batches):
                 async for batch in batches:
                     yield batch
-            return
+        finally:
+            operation.model.release()
+
+    async def _answer_stream(
+        self,
+        operation: _Operation,
+        requests: AsyncIterator[bytes],
+        context: Context,
+        decode: Decode,
+        encode: Encode,
+    ) -> AsyncGenerator[list[bytes], None]:
         executor = self._models.stream_executor
         self._check_room(operation, executor)
         feed = RequestFeed(requests, decode)

@@ -176,9 +176,9 @@ class PredictionJobs:
         job = Job(
             id=f"{_ID_PREFIX}{uuid.uuid4()}",
             kind=JobKind.PREDICTION,
-            module_id=model.model.MODULE_ID,
-            module_name=model.model.MODULE_NAME,
-            module_version=model.model.MODULE_VERSION,
+            module_id=model.module.MODULE_ID,
+            module_name=model.module.MODULE_NAME,
+            module_version=model.module.MODULE_VERSION,
             model_name=context.model_id,
             parameters=parameters,
             created=datetime.datetime.now(datetime.UTC),
