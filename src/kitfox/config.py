@@ -130,6 +130,7 @@ class Server(Section, frozen=True):
     """The data plane and its limits."""
 
     engine: Literal["auto", "envoy", "hypercorn"] = "auto"
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     address: str = "0.0.0.0"  # noqa: S104 -- a model server is there to be reached
     max_message_size: Bytes = 32 * 1024 * 1024
     max_decompressed_size: Bytes = 64 * 1024 * 1024

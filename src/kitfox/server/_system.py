@@ -1,6 +1,16 @@
 """What a server asks of the operating system."""
 
-__all__ = ["raise_file_limit"]
+import os
+
+__all__ = ["available_cores", "raise_file_limit"]
+
+
+def available_cores() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
 
 
 def raise_file_limit() -> None:

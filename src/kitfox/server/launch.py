@@ -15,12 +15,15 @@ from kitfox.config import Config, ConfigError
 from kitfox.errors import KitfoxError
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE
 from kitfox.server._ports import check_free
+from kitfox.server._system import available_cores
 from kitfox.server.engine import choose
 from kitfox.server.options import Listener, Options, Tls
 
 __all__ = ["launch"]
 
 log = logs.channel("SERVER")
+
+_MOST_ENVOY_THREADS = 4
 
 
 def launch(*files: Path | str, overrides: Mapping[str, Any] | None = None) -> int:
@@ -78,12 +81,22 @@ def _options(settings: Config) -> Options:
     return Options(
         listeners=tuple(listeners),
         tls=_tls(settings),
+        threads=server.threads or _envoy_threads(),
         max_header_bytes=server.max_header_size,
         max_headers=server.max_headers,
         max_connections=server.max_connections,
         header_seconds=server.header_seconds,
         stream_seconds=server.stream_idle_seconds,
     )
+
+
+def _envoy_threads() -> int:
+    """Half of the processors that this process may use: Python and the models need the others.
+
+    One of Envoy's threads keeps up with what Python does; more share the work of connections with
+    TLS or large messages.
+    """
+    return max(1, min(_MOST_ENVOY_THREADS, available_cores() // 2))
 
 
 def _tls(settings: Config) -> Tls | None:
