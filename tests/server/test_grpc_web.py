@@ -56,7 +56,7 @@ class Exchange:
             self.sent.append(message)
 
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-            self.seen = [scope, await read_body(receive, limit), await receive()]
+            self.seen = [scope, await read_body(await receive(), receive, limit), await receive()]
             for message in answers:
                 await send(message)
 

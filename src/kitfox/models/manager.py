@@ -47,10 +47,9 @@ class LoadedModel:
     retired: bool = False
     """Whether it is no longer offered: it is closed when the last call on it is over."""
 
-    def release(self) -> None:
-        """Counts one call less."""
-        self.in_flight -= 1
-        if self.retired and not self.in_flight:
+    def released(self) -> None:
+        """To be called after a call that ran on it when it was retired."""
+        if not self.in_flight:
             self.close()
 
     def retire(self) -> None:

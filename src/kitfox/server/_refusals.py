@@ -4,7 +4,6 @@ Each sentence names the limit, its value and its setting.
 """
 
 from collections.abc import Sequence
-from itertools import chain
 
 from kitfox.server.options import Options
 
@@ -58,6 +57,9 @@ def excess(path: str | bytes, headers: Sequence[tuple[bytes, bytes]], size: int,
         size: The most bytes that they may take together.
         count: The most headers that there may be.
     """
-    if len(path) + sum(map(len, chain.from_iterable(headers))) > size:
+    taken = len(path)
+    for name, value in headers:
+        taken += len(name) + len(value)
+    if taken > size:
         return headers_too_large(size)
     return too_many_headers(count) if len(headers) > count else ""

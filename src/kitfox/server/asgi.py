@@ -10,13 +10,17 @@ __all__ = [
     "BodyRoom",
     "BodyTooLarge",
     "BodyTooSlow",
+    "Endpoint",
+    "HeaderDict",
     "Headers",
     "Message",
     "Receive",
     "Scope",
     "Send",
     "header",
+    "header_dict",
     "is_request_id",
+    "put_header_dict",
     "read_body",
     "request_id_of",
 ]
@@ -26,6 +30,11 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+HeaderDict: TypeAlias = dict[bytes, bytes]
+Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""What answers a request."""
+
+_BY_NAME = "kitfox.headers"
 
 _LONGEST_REQUEST_ID = 128
 
@@ -94,6 +103,17 @@ def header(headers: Headers, name: bytes) -> bytes:
     return b""
 
 
+def header_dict(scope: Scope) -> HeaderDict:
+    """A request's headers by name (in lower case); of a name that is repeated, the last value."""
+    found: HeaderDict | None = scope.get(_BY_NAME)
+    return dict(scope["headers"]) if found is None else found
+
+
+def put_header_dict(scope: Scope, found: HeaderDict) -> None:
+    """Keeps what `header_dict` is to find, where somebody has gone through the headers already."""
+    scope[_BY_NAME] = found
+
+
 def is_request_id(value: bytes) -> bool:
     """Whether a client's `x-request-id` is used: 1 to 128 printable ASCII characters, no spaces."""
     if not 0 < len(value) <= _LONGEST_REQUEST_ID or not value.isascii():
@@ -108,11 +128,18 @@ def request_id_of(scope: Scope) -> bytes:
 
 
 async def read_body(
-    receive: Receive, limit: int, *, framing: int = 0, room: BodyRoom | None = None
+    message: Message,
+    receive: Receive,
+    limit: int,
+    *,
+    framing: int = 0,
+    room: BodyRoom | None = None,
 ) -> bytes:
     """The whole request body.
 
     Args:
+        message: What `receive` gave first. Mostly that is all, and who looks at it before saves a
+            coroutine.
         receive: ASGI's.
         limit: The most bytes to accept.
         framing: Bytes that the protocol adds to what the limit is for.
@@ -123,7 +150,6 @@ async def read_body(
         ResourceExhausted: The bodies of all clients together are too large.
         Cancelled: The client went away.
     """
-    message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         return await _collect(body, receive, limit + framing, limit, room or BodyRoom(limit << 1))

@@ -6,12 +6,15 @@ reason, and its task with it.
 
     with calls.open(context) as call:
         ...  # read the request
-        call.watch(receive)
+        call.receive = receive
         result = await handler(fields, context)
 """
 
 import asyncio
+import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -38,6 +41,7 @@ class Calls:
         self.body_room = BodyRoom(settings.max_buffered_size)
         self._limit = settings.max_concurrent_requests
         self._open: set[Call] = set()
+        self._task: Callable[[], asyncio.Task[Any] | None] = asyncio.current_task
         self._watching = False
 
     def __len__(self) -> int:
@@ -49,6 +53,8 @@ class Calls:
         Raises:
             ResourceExhausted: There are as many calls as there may be.
         """
+        if not self._watching:
+            self._watch()
         if len(self._open) >= self._limit:
             raise ResourceExhausted(
                 f"{self._limit} requests are being worked on and no more are taken "
@@ -58,7 +64,9 @@ class Calls:
 
     def _watch(self) -> None:
         self._watching = True
-        asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._look)
+        loop = asyncio.get_running_loop()
+        self._task = _current_task_of(loop)
+        loop.call_later(_PATIENCE_SECONDS, self._look)
 
     def _look(self) -> None:
         """Asks for each call that was there the last time too whether its client is gone."""
@@ -73,37 +81,28 @@ class Calls:
 class Call:
     """One call; made by `Calls.open`."""
 
-    __slots__ = (
-        "_body_seconds",
-        "_calls",
-        "_late",
-        "_probe",
-        "_receive",
-        "_seen",
-        "_task",
-        "_timer",
-        "context",
-    )
+    # What most calls never set is the class's, which costs a call nothing.
+    receive: Receive | None = None
+    """Asked whether the client is still there. To be set when the request has been read."""
+    body_seconds = 0.0
+    """The time for the request's body to come in, until `receive` is set; 0 is any time."""
+    _timer: asyncio.TimerHandle | None = None
+    _probe: "asyncio.Future[Message] | None" = None
+    _seen = False
+    _late = 0.0
 
     def __init__(self, calls: Calls, context: Context) -> None:
         self.context = context
         self._calls = calls
-        self._timer: asyncio.TimerHandle | None = None
-        self._receive: Receive | None = None
-        self._probe: asyncio.Future[Message] | None = None
-        self._seen = False
-        self._late = self._body_seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._task: asyncio.Task[Any] | None = asyncio.current_task()
         context, calls = self.context, self._calls
+        self._task: asyncio.Task[Any] | None = calls._task()
         current_request.set(context)
         context.on_cancel(self._stop)
         if context.deadline is not None:
             self._set_timer(context.time_remaining() or 0.0)
         calls._open.add(self)
-        if not calls._watching:
-            calls._watch()
         return self
 
     def _set_timer(self, seconds: float) -> None:
@@ -121,7 +120,7 @@ class Call:
             self._timer.cancel()
         if self._probe is not None:
             self._probe.cancel()
-        self._receive = None
+        self.receive = None
         reason = self.context.reason
         if reason is not None and task is not None:
             # The cancellation was for this call alone: what the task does next goes on.
@@ -129,26 +128,18 @@ class Call:
             if isinstance(error, asyncio.CancelledError):
                 raise reason from error
 
-    def await_body(self, seconds: float) -> None:
-        """From now on until `watch`, the request's body has so many seconds to come in; 0: any."""
-        self._body_seconds = seconds
-
-    def watch(self, receive: Receive) -> None:
-        """From now on the client's going away cancels the call. The request has been read."""
-        self._receive = receive
-
     def look(self) -> None:
         """Asks whether the client is gone, unless the call is younger than the last time."""
         if not self._seen:
             self._seen = True
             # Not counted from the beginning: most bodies are there before the clock is read.
-            self._late = time.monotonic() + self._body_seconds
+            self._late = time.monotonic() + self.body_seconds
             return
-        if self._receive is None:
-            if self._body_seconds and time.monotonic() > self._late:
-                self.context.cancel(BodyTooSlow(self._body_seconds))
+        if self.receive is None:
+            if self.body_seconds and time.monotonic() > self._late:
+                self.context.cancel(BodyTooSlow(self.body_seconds))
         elif self._probe is None:
-            self._probe = asyncio.ensure_future(_next(self._receive))
+            self._probe = asyncio.ensure_future(_next(self.receive))
             self._probe.add_done_callback(self._told)
 
     def _told(self, probe: "asyncio.Future[Message]") -> None:
@@ -168,6 +159,16 @@ class Call:
         # A task that cancels its own call goes on by itself, with the reason.
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+
+
+def _current_task_of(
+    loop: asyncio.AbstractEventLoop,
+) -> "Callable[[], asyncio.Task[Any] | None]":
+    """What gives the task that runs in a loop, quickly."""
+    if sys.version_info >= (3, 12):
+        return asyncio.current_task
+    # Python's own is not compiled before 3.12; this is the dictionary that it looks into.
+    return partial(asyncio.tasks._current_tasks.get, loop)  # type: ignore[attr-defined, unused-ignore]
 
 
 async def _next(receive: Receive) -> Message:

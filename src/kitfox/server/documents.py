@@ -7,7 +7,7 @@ in a thread and kept as bytes until other models are loaded, whose names it give
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ import msgspec
 
 from kitfox import logs
 from kitfox.models import ModelManager
-from kitfox.server.asgi import Headers, Receive, Scope, Send, header, request_id_of
+from kitfox.server.asgi import Endpoint, Headers, Receive, Scope, Send, header, request_id_of
 from kitfox.server.compression import accepts_gzip
 from kitfox.services import Method
 
@@ -24,7 +24,6 @@ __all__ = ["Documents"]
 
 log = logs.channel("SERVER")
 
-Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Models: TypeAlias = dict[str, type[Any]]
 
 _FILES = {

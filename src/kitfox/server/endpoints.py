@@ -1,12 +1,10 @@
 """The endpoints of a method table: each row answers gRPC at its path and REST at its route."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from kitfox.config import Config
 from kitfox.metrics import CallMetrics
-from kitfox.server.asgi import Receive, Scope, Send
+from kitfox.server.asgi import Endpoint
 from kitfox.server.calls import Calls
 from kitfox.server.documents import Documents
 from kitfox.server.grpc import grpc_endpoint
@@ -14,9 +12,7 @@ from kitfox.server.rest import rest_endpoint
 from kitfox.services import MethodTable, Purpose
 from kitfox.services.handlers import Services, bind
 
-__all__ = ["Endpoint", "Endpoints", "make_endpoints"]
-
-Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["Endpoints", "make_endpoints"]
 
 _PROBES = {
     Purpose.HEALTH_CHECK,

@@ -9,6 +9,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -17,11 +18,11 @@ from kitfox.data import codec_of
 from kitfox.errors import Cancelled, Code, KitfoxError
 from kitfox.metrics import CallMetrics
 from kitfox.server.asgi import (
-    Headers,
     Message,
     Receive,
     Scope,
     Send,
+    header_dict,
     is_request_id,
     read_body,
 )
@@ -48,7 +49,8 @@ __all__ = [
     "unimplemented",
 ]
 
-_HEADERS = [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity,gzip")]
+_CONTENT_TYPE = b"application/grpc"
+_HEADERS = [(b"content-type", _CONTENT_TYPE), (b"grpc-accept-encoding", b"identity,gzip")]
 _START = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}
 _OK_TRAILERS = {
     "type": "http.response.trailers",
@@ -65,7 +67,7 @@ _MORE = " [...]"
 
 def is_grpc(content_type: bytes) -> bool:
     """Whether a request with this content type speaks gRPC with protobuf messages."""
-    return content_type == b"application/grpc" or content_type.startswith(
+    return content_type == _CONTENT_TYPE or content_type.startswith(
         (b"application/grpc+proto", b"application/grpc;")
     )
 
@@ -89,20 +91,19 @@ def grpc_endpoint(
 class _Head:
     """What a request's headers say."""
 
-    __slots__ = ("content_type", "context", "encoding", "headers", "request_id", "timeout")
+    __slots__ = ("context", "encoding", "headers", "is_grpc", "request_id")
 
-    def __init__(self, headers: Headers) -> None:
-        # Much quicker than to look at each header in turn.
-        found = self.headers = dict(headers)
-        self.content_type = found.get(b"content-type", b"")
+    def __init__(self, scope: Scope) -> None:
+        found = self.headers = header_dict(scope)
+        kind = found.get(b"content-type", b"")
+        self.is_grpc = kind == _CONTENT_TYPE or is_grpc(kind)
         self.encoding = found.get(b"grpc-encoding", b"")
-        self.timeout = found.get(b"grpc-timeout", b"")
         request_id = found.get(b"x-request-id", b"")
         self.request_id = request_id if request_id and is_request_id(request_id) else b""
         self.context = GrpcContext(
             model_id=found.get(b"mm-model-id", b"").decode("latin-1"),
             request_id=self.request_id.decode(),
-            metadata=headers,
+            metadata=scope["headers"],
         )
 
     def set_deadline(self) -> None:
@@ -111,8 +112,9 @@ class _Head:
         Raises:
             InvalidArgument: The header cannot be read.
         """
-        if self.timeout:
-            self.context.deadline = time.monotonic() + grpc_seconds(self.timeout)
+        timeout = self.headers.get(b"grpc-timeout")
+        if timeout:
+            self.context.deadline = time.monotonic() + grpc_seconds(timeout)
 
     @property
     def compresses(self) -> bool:
@@ -137,16 +139,15 @@ class _Endpoint:
         self._decode = codec_of(method.request).decode_fields
         self._encode = codec_of(method.response).encode
         self._settings = settings
+        self._body_seconds = settings.request_seconds
+        self._most = settings.max_message_size + FRAME_HEAD_SIZE
         self._calls = calls
         self._metrics = metrics
 
-    async def _read(self, receive: Receive, call: Call) -> bytes:
-        """The body of a request that is no stream."""
-        call.await_body(self._settings.request_seconds)
+    async def _body(self, message: Message, receive: Receive) -> bytes:
+        """The body of a request that is no stream, when its first piece is not all of it."""
         limit, room = self._settings.max_message_size, self._calls.body_room
-        body = await read_body(receive, limit, framing=FRAME_HEAD_SIZE, room=room)
-        call.watch(receive)
-        return body
+        return await read_body(message, receive, limit, framing=FRAME_HEAD_SIZE, room=room)
 
     def _failure(self, err: Exception, head: _Head) -> KitfoxError:
         return as_kitfox_error(err, head.context, self._method.path)
@@ -181,15 +182,21 @@ class GrpcMethod(_Endpoint):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         started = time.perf_counter()
-        head = _Head(scope["headers"])
-        if not is_grpc(head.content_type):
+        head = _Head(scope)
+        if not head.is_grpc:
             await _answer_other(self, head, scope, receive, send)
             return
         context = head.context
         try:
-            head.set_deadline()
+            if b"grpc-timeout" in head.headers:
+                head.set_deadline()
             with self._calls.open(context) as call:
-                body = await self._read(receive, call)
+                call.body_seconds = self._body_seconds
+                message = await receive()
+                body = message.get("body", b"")
+                if not body or message.get("more_body") or len(body) > self._most:
+                    body = await self._body(message, receive)
+                call.receive = receive
                 fields = self._decode(unframe(body, head.encoding, self._settings))
                 result = await self._handler(fields, context)
                 payload = serialize(self._encode, result, self._method.name)
@@ -241,8 +248,8 @@ class GrpcStreamMethod(_Endpoint):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one call."""
         started = time.perf_counter()
-        head = _Head(scope["headers"])
-        if not is_grpc(head.content_type):
+        head = _Head(scope)
+        if not head.is_grpc:
             await _answer_other(self, head, scope, receive, send)
             return
         answer = _Answer(send, head, self._acknowledgement)
@@ -278,13 +285,16 @@ class GrpcStreamMethod(_Endpoint):
             encoding=head.encoding,
             settings=self._settings,
             room=self._calls.body_room,
-            on_end=lambda: call.watch(receive),
+            on_end=partial(setattr, call, "receive", receive),
         )
 
     async def _request(
         self, head: _Head, receive: Receive, call: Call
     ) -> AsyncGenerator[bytes, None]:
-        yield unframe(await self._read(receive, call), head.encoding, self._settings)
+        call.body_seconds = self._body_seconds
+        body = await self._body(await receive(), receive)
+        call.receive = receive
+        yield unframe(body, head.encoding, self._settings)
 
     @property
     def _framed(self) -> Encode:
@@ -364,7 +374,7 @@ async def _answer_other(
     send: Send,
 ) -> None:
     """Answers a request that is not of gRPC itself: of gRPC-Web, or refused."""
-    if is_grpc_web(head.content_type):
+    if is_grpc_web(head.headers.get(b"content-type", b"")):
         await grpc_web(endpoint, scope, receive, send)
         return
     await send({"type": "http.response.start", "status": 415, "headers": []})

@@ -17,12 +17,12 @@ from kitfox.server.answers import (
     send_failure,
     send_packed,
 )
-from kitfox.server.asgi import Receive, Scope, Send
+from kitfox.server.asgi import Receive, Scope, Send, header_dict
 from kitfox.server.calls import Calls
 from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip
 from kitfox.server.file_answers import file_answer
 from kitfox.server.media_types import JSON, choose
-from kitfox.server.rest_endpoint import HeaderDict, RestEndpoint, log
+from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import RestStreamMethod
 from kitfox.services.methods import Handler, Method, StreamHandler
 
@@ -79,7 +79,7 @@ class RestMethod(RestEndpoint):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         started = time.perf_counter()
-        headers: HeaderDict = dict(scope["headers"])
+        headers = header_dict(scope)
         context = self._context(scope, headers)
         answer_headers, payload = [_CONTENT_TYPE], b""
         try:

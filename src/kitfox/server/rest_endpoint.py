@@ -1,7 +1,7 @@
 """What REST's endpoints share: reading a request, writing a result, telling failures apart."""
 
 import time
-from typing import Any, TypeAlias
+from typing import Any
 
 from kitfox import logs
 from kitfox.config import Server
@@ -10,6 +10,7 @@ from kitfox.errors import InvalidArgument, KitfoxError
 from kitfox.metrics import CallMetrics
 from kitfox.server.asgi import (
     BodyTooLarge,
+    HeaderDict,
     Receive,
     Scope,
     is_request_id,
@@ -23,11 +24,9 @@ from kitfox.server.media_types import JSON, is_form, is_gzip
 from kitfox.server.rest_bodies import BodyReader
 from kitfox.services.methods import BodyStyle, Context, Method, Route
 
-__all__ = ["HeaderDict", "RestEndpoint"]
+__all__ = ["RestEndpoint"]
 
 log = logs.channel("REST")
-
-HeaderDict: TypeAlias = dict[bytes, bytes]
 
 
 class RestEndpoint:
@@ -62,7 +61,7 @@ class RestEndpoint:
     ) -> dict[str, Any]:
         """The fields of a request that is no stream."""
         if self._route.style is BodyStyle.QUERY:
-            call.watch(receive)
+            call.receive = receive
             return self._reader.read_query(scope["query_string"])
         kind = headers.get(b"content-type", b"")
         in_form = kind != JSON and is_form(kind)
@@ -70,9 +69,12 @@ class RestEndpoint:
         if length is not None and len(length) >= self._digits:
             self._check_length(length)
         packed = b"content-encoding" in headers and is_gzip(headers[b"content-encoding"])
-        call.await_body(self._settings.request_seconds)
-        body = await read_body(receive, self._limit, room=self._calls.body_room)
-        call.watch(receive)
+        call.body_seconds = self._settings.request_seconds
+        message = await receive()
+        body = message.get("body", b"")
+        if not body or message.get("more_body") or len(body) > self._limit:
+            body = await read_body(message, receive, self._limit, room=self._calls.body_room)
+        call.receive = receive
         if packed:
             body = await gunzip(body, self._settings.max_decompressed_size)
         if in_form:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,7 +12,7 @@ from kitfox.config import Server
 from kitfox.errors import Code, InvalidArgument, KitfoxError, ValidationError
 from kitfox.metrics import CallMetrics
 from kitfox.server.answers import Refusal, send_body, send_failure
-from kitfox.server.asgi import Receive, Scope, Send
+from kitfox.server.asgi import HeaderDict, Receive, Scope, Send, header_dict
 from kitfox.server.calls import Call, Calls
 from kitfox.server.event_stream import PING_SECONDS, EventStream, StreamFormat, stream_format
 from kitfox.server.json_lines import JsonLines
@@ -26,7 +27,7 @@ from kitfox.server.media_types import (
     unsupported,
 )
 from kitfox.server.rest_bodies import BodyReader
-from kitfox.server.rest_endpoint import HeaderDict, RestEndpoint
+from kitfox.server.rest_endpoint import RestEndpoint
 from kitfox.services.methods import Context, Method, StreamHandler
 
 __all__ = ["RestStreamMethod"]
@@ -64,7 +65,7 @@ class RestStreamMethod(RestEndpoint):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one call."""
         started = time.perf_counter()
-        headers: HeaderDict = dict(scope["headers"])
+        headers = header_dict(scope)
         context = self._context(scope, headers)
         answer: EventStream | _SingleAnswer = (
             EventStream(send, context, ping_seconds=self._ping_seconds)
@@ -121,7 +122,7 @@ class RestStreamMethod(RestEndpoint):
             receive,
             limit=self._limit,
             room=self._calls.body_room,
-            on_end=lambda: call.watch(receive),
+            on_end=partial(setattr, call, "receive", receive),
             # Not at once: a task that reads the lines itself is told by an exception.
             on_gone=lambda why: asyncio.get_running_loop().call_soon(context.cancel, why),
         )

@@ -4,15 +4,14 @@
 slash too many by a redirect; the others are told that there is no such path or verb.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from kitfox.server.answers import send_body, send_detail
-from kitfox.server.asgi import Message, Receive, Scope, Send, request_id_of
+from kitfox.server.asgi import Endpoint, Message, Receive, Scope, Send, request_id_of
 
 __all__ = ["answer_unmatched"]
 
-Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Routes: TypeAlias = Mapping[str, Mapping[str, Endpoint]]
 
 

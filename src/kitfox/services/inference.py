@@ -64,11 +64,10 @@ class _Operation:
     """The fields that it reads as streams."""
     context_arg: str | None
     """The parameter that gets the call's context."""
-
-    @property
-    def is_async(self) -> bool:
-        """Whether it runs on the event loop."""
-        return self.kind in ("coroutine", "async_generator")
+    is_async: bool
+    """Whether it runs on the event loop."""
+    takes_all: bool
+    """Whether its arguments are just the fields of a request, all that there may be."""
 
 
 class _Inference:
@@ -101,6 +100,7 @@ class _Inference:
                 f"{self._method.name}"
             )
         names = frozenset(signature.parameters)
+        accepts = names & self._fields
         streams = [
             name
             for name in signature.parameters
@@ -111,10 +111,12 @@ class _Inference:
             function=model.execution.function(signature.method_name),
             submit=model.execution.unary(signature.method_name),
             kind=signature.kind,
-            accepts=names & self._fields,
+            accepts=accepts,
             required=frozenset(names - signature.defaults.keys()) & self._fields,
             streams=tuple(streams),
             context_arg=signature.context_arg,
+            is_async=signature.kind in ("coroutine", "async_generator"),
+            takes_all=accepts == self._fields and signature.context_arg is None,
         )
         if signature.context_arg is not None:
             GrpcRequestContext.introduce()
@@ -127,6 +129,8 @@ class _Inference:
         """What the method is called with."""
         if not operation.required <= fields.keys():
             raise self._missing(operation, fields)
+        if operation.takes_all:
+            return fields
         if operation.accepts != self._fields:
             # The request has the fields of every module of the task; others' are not this one's.
             fields = {name: value for name, value in fields.items() if name in operation.accepts}
@@ -158,16 +162,22 @@ class InferenceHandler(_Inference):
 
     async def __call__(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Answers one call."""
-        operation = await self._operation(context)
+        model = self._models.peek(context.model_id)
+        operation = None if model is None else model.operations.get(self)
+        if operation is None:
+            operation = await self._operation(context)
+        model = operation.model
         arguments = self._arguments(operation, fields, context)
-        operation.model.in_flight += 1
+        model.in_flight += 1
         try:
             if operation.is_async:
                 result = await operation.function(**arguments)
             else:
                 result = await operation.submit(arguments, context)
         finally:
-            operation.model.release()
+            model.in_flight -= 1
+            if model.retired:
+                model.released()
         return self._checked(result, context)
 
     async def check(self, fields: Mapping[str, Any], context: Context) -> LoadedModel:
@@ -201,7 +211,9 @@ class StreamingInferenceHandler(_Inference):
                 async for batch in batches:
                     yield batch
         finally:
-            operation.model.release()
+            operation.model.in_flight -= 1
+            if operation.model.retired:
+                operation.model.released()
 
     async def _answer_stream(
         self,
