@@ -10,6 +10,7 @@ Relative paths in a file are relative to the folder of that file.
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -19,7 +20,7 @@ import yaml
 
 from kitfox.errors import InvalidArgument
 
-__all__ = ["Config", "ConfigError", "describe", "layer_execution", "load", "parse"]
+__all__ = ["Config", "ConfigError", "describe", "layer_execution", "load", "parse", "parse_bytes"]
 
 
 class ConfigError(InvalidArgument):
@@ -118,6 +119,8 @@ class Runtime(Section, frozen=True):
     load_new_local_models: bool = True
     lazy_load_local_models: bool = False
     lazy_load_poll_period_seconds: Seconds | None = 10
+    lazy_load_retries: Natural = 2
+    load_threads: Positive | None = 2
     wait_for_initial_model_loads: bool = True
     server_thread_pool_size: Positive = 100
     tls: Tls = Tls()
@@ -197,6 +200,18 @@ class Models(Section, frozen=True):
 
     execution: ModelExecution = ModelExecution()
     settings: dict[str, dict[str, Any]] = {}
+    load_seconds: Seconds = 600
+    memory_budget: int | str = 0
+    memory_wait_seconds: Seconds = 5
+
+    @property
+    def budget_bytes(self) -> int:
+        """The memory budget as a number of bytes.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        return parse_bytes(self.memory_budget, "models.memory_budget")
 
 
 class DataStreams(Section, frozen=True):
@@ -289,9 +304,36 @@ def parse(values: Mapping[str, Any], *, source: str) -> Config:
     """
     _check_names(values, Config, source, ())
     config = _convert(values, Config, source)
+    parse_bytes(config.models.memory_budget, f"{source}: models.memory_budget")
     for model, keys in config.models.settings.items():
         layer_execution(keys, source=f"{source}: models.settings.{model}")
     return config
+
+
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+_UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_bytes(value: int | str, source: str) -> int:
+    """A number of bytes, given as such or as text with a unit.
+
+    Args:
+        value: What a file would hold.
+        source: Named in errors.
+
+    Raises:
+        ConfigError: It is no number of bytes.
+
+    Example:
+        >>> parse_bytes("1.5 GiB", "test")
+        1610612736
+    """
+    text = str(value).strip()
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text, re.ASCII)
+    unit = None if found is None else _UNITS.get(found[2].upper())
+    if found is None or unit is None:
+        raise ConfigError(f"{source}: {text!r}: expected a number of bytes, or text such as '2GiB'")
+    return int(found[1]) * unit if found[1].isdigit() else int(float(found[1]) * unit)
 
 
 def layer_execution(*layers: Mapping[str, Any], source: str) -> ModelExecution:

@@ -2,7 +2,10 @@
 
 from kitfox.models.execution import Execution, InThreads, Submit
 from kitfox.models.executor import Executor, ThreadExecutor
-from kitfox.models.manager import LoadedModel, ModelManager
+from kitfox.models.failures import LoadFailure
+from kitfox.models.loaded import LoadedModel
+from kitfox.models.loading import ModelLoader, ModelOpener
+from kitfox.models.manager import ModelManager
 from kitfox.models.opening import OpenedModel, open_model
 from kitfox.models.settings import ExecutionSettings
 from kitfox.models.store import ModelEntry, ModelStore, check_model_id
@@ -13,9 +16,12 @@ __all__ = [
     "ExecutionSettings",
     "Executor",
     "InThreads",
+    "LoadFailure",
     "LoadedModel",
     "ModelEntry",
+    "ModelLoader",
     "ModelManager",
+    "ModelOpener",
     "ModelStore",
     "OpenedModel",
     "RequestFeed",

@@ -14,7 +14,15 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from kitfox import logs, metrics
 from kitfox.config import Config, Server
-from kitfox.models import ExecutionSettings, ModelManager, ModelStore, ThreadExecutor
+from kitfox.config import Runtime as RuntimeSettings
+from kitfox.models import (
+    ExecutionSettings,
+    ModelLoader,
+    ModelManager,
+    ModelOpener,
+    ModelStore,
+    ThreadExecutor,
+)
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
 from kitfox.server.announcement import announce
 from kitfox.server.calls import Calls
@@ -30,6 +38,9 @@ from kitfox.services.trainings import TrainingService, open_trainings
 
 __all__ = ["Runtime", "start_runtime"]
 
+_LOAD_THREADS = 2
+_LAZY_SECONDS = 1.0
+
 
 @dataclass(kw_only=True, slots=True)
 class Runtime:
@@ -44,7 +55,8 @@ class Runtime:
     metrics_server: WSGIServer | None
     cross_origin: CrossOrigin | None = None
     """The permissions for web pages of other origins, if any have one."""
-    poller: "asyncio.Task[None] | None" = None
+    tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    """What goes on in the background."""
     details: dict[str, Any] = field(default_factory=dict)
     """What the supervisor's log says of the start."""
 
@@ -64,8 +76,8 @@ class Runtime:
         Inference jobs that do not end in time are run again by the next server.
         """
         self.drain()
-        if self.poller:
-            self.poller.cancel()
+        for task in self.tasks:
+            task.cancel()
         await self.jobs.stop()
         await asyncio.to_thread(self.trainings.scheduler.stop)
         self.models.close()
@@ -100,15 +112,27 @@ async def start_runtime() -> Runtime:
     runtime = _assemble(config, table, registry)
     await asyncio.to_thread(runtime.trainings.scheduler.start)
     announce(config, [method for method in table if method.path in runtime.endpoints.rpcs])
-    if config.runtime.load_new_local_models:
-        if config.runtime.wait_for_initial_model_loads:
-            await runtime.models.load_all()
-        if period := config.runtime.lazy_load_poll_period_seconds:
-            runtime.poller = asyncio.create_task(runtime.models.poll(period))
+    await _load_models(config.runtime, runtime)
     await runtime.jobs.start()
     runtime.health.start()
     runtime.details = {"models": sorted(runtime.models.loaded)}
     return runtime
+
+
+async def _load_models(settings: RuntimeSettings, runtime: Runtime) -> None:
+    """Begins to load what is to be loaded at start, and waits for it if it must be there."""
+    follower, load_new = runtime.models.follower, settings.load_new_local_models
+    if load_new:
+        initial = asyncio.create_task(follower.load_all())
+        runtime.tasks.append(initial)
+        if settings.wait_for_initial_model_loads:
+            # What a request can load need not be there: a start does not wait long for it.
+            patience = _LAZY_SECONDS if settings.lazy_load_local_models else None
+            await asyncio.wait({initial}, timeout=patience)
+            if initial.done():
+                initial.result()
+    if period := settings.lazy_load_poll_period_seconds:
+        runtime.tasks.append(asyncio.create_task(follower.poll(period, load_new=load_new)))
 
 
 def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -> Runtime:
@@ -150,21 +174,31 @@ def _open_models(
     loop = asyncio.get_running_loop()
     models = ModelManager(
         store=ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere),
-        threads=config.runtime.server_thread_pool_size,
         stream_executor=ThreadExecutor(
             threads=config.server.max_concurrent_streams, loop=loop, name="stream"
         ),
+        loader=_make_loader(config),
         lazy=config.runtime.lazy_load_local_models,
-        settings=ExecutionSettings(config.models, config.runtime.batching),
+        memory_budget=config.models.budget_bytes,
+        memory_wait_seconds=config.models.memory_wait_seconds,
     )
     gauges = metrics.ModelMetrics(registry)
-
-    def measure() -> None:
-        gauges.loaded.set(len(models.loaded))
-        gauges.bytes.set(sum(model.size for model in models.loaded.values()))
-
-    models.on_change(measure)
+    gauges.loaded.set_function(lambda: len(models.loaded))
+    gauges.bytes.set_function(lambda: sum(model.size for model in [*models.loaded.values()]))
     return models
+
+
+def _make_loader(config: Config) -> ModelLoader:
+    opener = ModelOpener(
+        threads=config.runtime.server_thread_pool_size,
+        settings=ExecutionSettings(config.models, config.runtime.batching),
+    )
+    return ModelLoader(
+        opener,
+        threads=config.runtime.load_threads or _LOAD_THREADS,
+        seconds=config.models.load_seconds,
+        retries=config.runtime.lazy_load_retries,
+    )
 
 
 def _open_metrics(config: Config, registry: CollectorRegistry) -> WSGIServer | None:
