@@ -41,9 +41,6 @@ DIFFERENT: dict[str, dict[str, str]] = {
         "http-undeploy-*": MANAGEMENT,
         "mmesh-*[!e]": MODEL_MESH,  # not mmesh-run-gone
     },
-    "trainlab": {
-        "same-model-name-run": "open: a model that is trained anew is not loaded anew",
-    },
 }
 
 

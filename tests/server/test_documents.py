@@ -158,7 +158,7 @@ class Manager:
         self.loaded: dict[str, LoadedModel] = {}
 
     def add(self, name: str, model: ModuleBase) -> None:
-        found: Any = SimpleNamespace(name=name, model=model)
+        found: Any = SimpleNamespace(name=name, module=type(model))
         self.loaded[name] = found
 
 

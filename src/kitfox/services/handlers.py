@@ -30,9 +30,12 @@ from kitfox.services.inference import InferenceHandler, StreamingInferenceHandle
 from kitfox.services.job_states import WIRE_STATES
 from kitfox.services.methods import Context, Handler, Method, Purpose, StreamHandler
 from kitfox.services.reflection import Descriptions, Reflection
-from kitfox.training import Job
+from kitfox.training import Job, JobState
 
 __all__ = ["Predictions", "Services", "Trainings", "bind"]
+
+
+_REFRESH_SECONDS = 5.0
 
 
 class Trainings(Protocol):
@@ -119,15 +122,33 @@ def _given(parameters: DataObjectBase, context: Context) -> dict[str, Any]:
 
 
 class TrainingManagement:
-    """Tells how trainings go, and cancels them."""
+    """Tells how trainings go, and cancels them.
 
-    def __init__(self, trainings: Trainings) -> None:
+    Args:
+        trainings: The trainings.
+        models: Where a model is loaded that a training has replaced, perhaps.
+    """
+
+    def __init__(self, trainings: Trainings, models: ModelManager) -> None:
         self._trainings = trainings
+        self._models = models
 
     async def status(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """The state of one training."""
         job = await asyncio.to_thread(self._trainings.get, fields.get("training_id", ""))
+        if job.state is JobState.COMPLETED and self._models.peek(job.model_name) is not None:
+            await self._follow(job.model_name)
         return _status(job)
+
+    async def _follow(self, model_name: str) -> None:
+        """Has who knows that the training is complete be answered by what it made.
+
+        A model that takes long to load is not waited for to the end.
+        """
+        refresh = asyncio.ensure_future(self._models.refresh(model_name))
+        # One that does not load has been logged, and the one before it goes on.
+        refresh.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait({refresh}, timeout=_REFRESH_SECONDS)
 
     async def cancel(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Asks for the end of a training; one that has ended stays as it is."""
@@ -230,9 +251,9 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
             assert method.module is not None, method.name  # noqa: S101 -- the table's promise
             return TrainingHandler(method.module, services.trainings, models.store)
         case Purpose.TRAINING_STATUS:
-            return TrainingManagement(services.trainings).status
+            return TrainingManagement(services.trainings, models).status
         case Purpose.TRAINING_CANCEL:
-            return TrainingManagement(services.trainings).cancel
+            return TrainingManagement(services.trainings, models).cancel
         case Purpose.JOB_START | Purpose.JOB_STATUS | Purpose.JOB_RESULT | Purpose.JOB_CANCEL:
             return services.jobs.handler(method)
         case Purpose.HEALTH_CHECK:
