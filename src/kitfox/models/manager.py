@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from kitfox import logs
-from kitfox.errors import Code, Internal, KitfoxError, ModelNotFound
+from kitfox.errors import Code, Internal, KitfoxError, ModelNotFound, NotFound
 from kitfox.models.execution import Execution, InThreads
 from kitfox.models.executor import ThreadExecutor
-from kitfox.models.store import ModelStore, check_model_id
+from kitfox.models.inspection import measure
+from kitfox.models.reference import check_model_id
+from kitfox.models.store import ModelStore
 from kitfox.modules import ModelConfigError, ModuleBase, load_model
+from kitfox.modules.manifest import DamagedModel, IncompleteModel
 
 __all__ = ["LoadedModel", "ModelManager"]
 
@@ -140,8 +143,7 @@ class ModelManager:
     async def load_all(self) -> None:
         """Loads every model of the store that is not loaded; failures are logged and kept."""
         names = await asyncio.to_thread(self.store.names)
-        missing = [name for name in names if name not in self._loaded]
-        loads = [self.load(name, self.store.root / name) for name in missing]
+        loads = [self._load_entry(name) for name in names if name not in self._loaded]
         for outcome in await asyncio.gather(*loads, return_exceptions=True):
             if isinstance(outcome, BaseException) and not isinstance(outcome, KitfoxError):
                 raise outcome
@@ -152,14 +154,15 @@ class ModelManager:
             await asyncio.sleep(period)
             names = set(await asyncio.to_thread(self.store.names))
             for name, model in list(self._loaded.items()):
-                if name not in names and model.path.parent == self.store.root:
+                gone = name not in names and name.partition("@")[0] not in names
+                if gone and model.path.is_relative_to(self.store.root):
                     self.unload(name)
             for name in self.problems.keys() - names:
                 del self.problems[name]
             for name in sorted(names - self._loaded.keys() - self.problems.keys()):
                 # A model that does not load has been logged: the others go on.
                 with contextlib.suppress(KitfoxError):
-                    await self.load(name, self.store.root / name)
+                    await self._load_entry(name)
 
     def unload(self, model_id: str) -> None:
         """Forgets a model; calls that run on it finish."""
@@ -176,6 +179,10 @@ class ModelManager:
             model.execution.close()
         self.stream_executor.close()
 
+    async def _load_entry(self, name: str) -> LoadedModel:
+        path = await asyncio.to_thread(self.store.find, name)
+        return await self.load(name, path or self.store.root / name)
+
     def _find(self, model_id: str) -> tuple[Path | None, list[str]]:
         """Where a model lies, or None and the ids that could be asked for. Reads the disk."""
         if not self._lazy and (self.store.root / model_id).exists():
@@ -187,7 +194,9 @@ class ModelManager:
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         try:
-            model, size = await loop.run_in_executor(self._loaders, _load_from, path)
+            model, size = await loop.run_in_executor(
+                self._loaders, _load_from, self.store, model_id, path
+            )
         except Exception as err:  # an edge: module code of any kind has run
             self.problems[model_id] = str(err) or type(err).__name__
             log.error(
@@ -227,16 +236,17 @@ class ModelManager:
             listener()
 
 
-def _load_from(path: Path) -> tuple[ModuleBase, int]:
-    model = load_model(path)
-    files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
-    return model, sum(item.stat().st_size for item in files)
+def _load_from(store: ModelStore, model_id: str, path: Path) -> tuple[ModuleBase, int]:
+    store.verify(model_id, path)
+    return load_model(path), measure(path).size
 
 
 def _load_failure(model_id: str, err: Exception) -> KitfoxError:
     reason = str(err) or type(err).__name__
     # A folder that is there and does not say what it is: not the caller's mistake.
     damaged = isinstance(err, ModelConfigError)
+    if isinstance(err, IncompleteModel | DamagedModel | NotFound):
+        return err
     if isinstance(err, FileNotFoundError | ValueError) and not damaged:
         return KitfoxError(
             f"Model {model_id} not found. Nested error: {reason}", code=Code.NOT_FOUND

@@ -95,12 +95,14 @@ class Manifest:
         return _digest(self.files)
 
 
-def seal(folder: Path, *, version: str = "", training_id: str = "", attempt: int = 0) -> Manifest:
+def seal(
+    folder: Path, *, version: str | None = "", training_id: str = "", attempt: int = 0
+) -> Manifest:
     """Writes the manifest of a complete model and syncs all of the folder to the disk.
 
     Args:
         folder: The model; nobody else writes there any more.
-        version: What this version is called.
+        version: What this version is called; None: the beginning of the digest of its content.
         training_id: The training that made it.
         attempt: Which attempt of that training.
 
@@ -114,9 +116,10 @@ def seal(folder: Path, *, version: str = "", training_id: str = "", attempt: int
             if path != folder / MANIFEST:  # one that came along from an older model
                 found.append(_describe(path, path.relative_to(folder).as_posix()))
         sync_folder(Path(parent))
+    files = tuple(sorted(found, key=lambda file: file.path))
     manifest = Manifest(
-        files=tuple(sorted(found, key=lambda file: file.path)),
-        version=version,
+        files=files,
+        version=_digest(files)[:12] if version is None else version,
         training_id=training_id,
         attempt=attempt,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
