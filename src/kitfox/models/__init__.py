@@ -3,15 +3,20 @@
 from kitfox.models.execution import Execution, InThreads, Submit
 from kitfox.models.executor import Executor, ThreadExecutor
 from kitfox.models.failures import LoadFailure
+from kitfox.models.inspection import ModelEntry
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.manager import ModelManager
 from kitfox.models.opening import OpenedModel, open_model
+from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.settings import ExecutionSettings
-from kitfox.models.store import ModelEntry, ModelStore, check_model_id
+from kitfox.models.store import ModelStore, ModelVersion
 from kitfox.models.streams import RequestFeed, RequestStream, collect, generate, split
+from kitfox.models.versions import Promotion
+from kitfox.models.watch import Changes, StoreWatch
 
 __all__ = [
+    "Changes",
     "Execution",
     "ExecutionSettings",
     "Executor",
@@ -22,10 +27,14 @@ __all__ = [
     "ModelLoader",
     "ModelManager",
     "ModelOpener",
+    "ModelReference",
     "ModelStore",
+    "ModelVersion",
     "OpenedModel",
+    "Promotion",
     "RequestFeed",
     "RequestStream",
+    "StoreWatch",
     "Submit",
     "ThreadExecutor",
     "check_model_id",

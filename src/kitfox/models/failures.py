@@ -7,9 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitfox.errors import Code, Internal, KitfoxError, ResourceExhausted, Unavailable
+from kitfox.errors import (
+    Code,
+    Internal,
+    KitfoxError,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from kitfox.models.identity import Files
 from kitfox.modules import ModelConfigError
+from kitfox.modules.manifest import DamagedModel, IncompleteModel
 
 __all__ = ["Failures", "LoadFailure", "load_failure", "not_found", "reason_of"]
 
@@ -106,6 +114,8 @@ def reason_of(cause: BaseException) -> str:
 
 def load_failure(model_id: str, cause: BaseException) -> KitfoxError:
     """What callers are told when a model did not load."""
+    if isinstance(cause, IncompleteModel | DamagedModel | NotFound):
+        return cause
     if isinstance(cause, ResourceExhausted | Unavailable):
         return type(cause)(f"Model {model_id} cannot be loaded now: {cause.message}")
     # A folder that is there and does not say what it is: not the caller's mistake.

@@ -21,8 +21,6 @@ class Files:
     """What tells each of them from any other that was or will be in its place."""
     size: int
     """Their bytes together."""
-    newest: int
-    """When one of them was last written to, in nanoseconds since 1970."""
 
     def are_in(self, later: "Files | None") -> bool:
         """Whether they all are still there, unchanged."""
@@ -37,17 +35,14 @@ def files_at(path: Path) -> Files:
     """
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
-        return Files(
-            marks=frozenset([_mark("", found)]), size=found.st_size, newest=found.st_mtime_ns
-        )
+        return Files(marks=frozenset([_mark("", found)]), size=found.st_size)
     # A folder's times and size change with what is added to it.
     marks: set[tuple[object, ...]] = {("", found.st_dev, found.st_ino)}
-    size, newest = 0, found.st_mtime_ns
+    size = 0
     for name, status in _walk(path):
         marks.add(_mark(name, status))
         size += status.st_size
-        newest = max(newest, status.st_mtime_ns)
-    return Files(marks=frozenset(marks), size=size, newest=newest)
+    return Files(marks=frozenset(marks), size=size)
 
 
 def files_if_any(path: Path) -> Files | None:

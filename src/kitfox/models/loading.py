@@ -24,12 +24,15 @@ from kitfox.models.opening import OpenedModel, open_model
 from kitfox.models.process_memory import resident_bytes
 from kitfox.models.settings import ExecutionSettings
 
-__all__ = ["ModelLoader", "ModelOpener", "OpenModel", "WarmUp"]
+__all__ = ["ModelLoader", "ModelOpener", "OpenModel", "Verify", "WarmUp"]
 
 T = TypeVar("T")
 
 OpenModel: TypeAlias = Callable[[str, Path], Awaitable[OpenedModel]]
 """Loads the model at a path to where it is to run, under a name."""
+
+Verify: TypeAlias = Callable[[str, Path], None]
+"""Checks the files of a model, which has an id and lies at a path."""
 
 WarmUp: TypeAlias = Callable[[LoadedModel], Awaitable[None]]
 """Sends a model the requests that it wants to see before others may send theirs."""
@@ -81,6 +84,8 @@ class ModelLoader:
         seconds: How long one may take, its warm-up included; 0: as long as it likes.
         retries: How often a load is repeated that failed for a reason that may pass: an error of
             the disk or of the network, too many open files.
+        verify: Called in a thread with the id and the path of a model before it is loaded; it
+            raises when the files are not what they should be.
         warm_up: Called with each model before anybody else gets it.
     """
 
@@ -91,12 +96,14 @@ class ModelLoader:
         threads: int = 2,
         seconds: float = 600.0,
         retries: int = 2,
+        verify: Verify | None = None,
         warm_up: WarmUp | None = None,
     ) -> None:
         self._open_model = open_model
         self._slots = Slots(threads)
         self._seconds = seconds
         self._retries = retries
+        self._verify = verify
         self._warm_up = warm_up
         self._running = 0
         self._started = 0
@@ -168,6 +175,8 @@ class ModelLoader:
     async def _load_once(
         self, name: str, path: Path, files: Files, deadline: float | None
     ) -> LoadedModel:
+        if self._verify is not None:
+            await self._in_time(asyncio.to_thread(self._verify, name, path), deadline, "load")
         alone = not self._running
         self._running += 1
         self._started += 1

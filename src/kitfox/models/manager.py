@@ -23,7 +23,8 @@ from kitfox.models.following import Follower
 from kitfox.models.identity import Files, files_at, files_if_any
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
-from kitfox.models.store import ModelStore, check_model_id
+from kitfox.models.reference import ModelReference, check_model_id
+from kitfox.models.store import ModelStore
 
 __all__ = ["LoadedModel", "ModelManager"]
 
@@ -198,7 +199,7 @@ class ModelManager:
         path: Path,
         *,
         follows_store: bool = True,
-        before: Callable[[], None] | None = None,
+        before: Callable[[], object] | None = None,
     ) -> LoadedModel:
         """Loads a model and puts it in the place of the one that has its id.
 
@@ -234,6 +235,36 @@ class ModelManager:
         elif _is_other(model, path, files) and not self.fails(model_id, path, files):
             await self.replace(model_id, path)
 
+    async def promote(self, name: str, version: str) -> None:
+        """Makes a version the one that a name means; a loaded one is loaded and warmed up before.
+
+        Raises:
+            NotFound: There is no such version.
+            KitfoxError: It does not load, or cannot be promoted: all stays as it was.
+        """
+        await self._switch(name, version, partial(self.store.promote, name, version))
+
+    async def roll_back(self, name: str) -> None:
+        """Makes the version current that was so before; as `promote`.
+
+        Raises:
+            FailedPrecondition: There is none.
+        """
+        past = await asyncio.to_thread(self.store.history, name)
+        version = past[-2].version if len(past) > 1 else ""
+        await self._switch(name, version, partial(self.store.roll_back, name))
+
+    async def _switch(self, name: str, version: str, switch: Callable[[], object]) -> None:
+        model = self._loaded.get(name)
+        if model is None or not model.follows_store or not version:
+            await asyncio.to_thread(switch)
+        else:
+            path = await self._place(f"{name}@{version}")
+            await self.replace(name, path, before=switch)
+        # What a training has made is promoted as a copy.
+        await self.refresh(name)
+        self._failures.forget(name)
+
     def unload(self, model_id: str, *, why: str = "as told") -> bool:
         """Forgets a model, also while it is being loaded; calls that run on it finish.
 
@@ -266,7 +297,8 @@ class ModelManager:
 
     def _find(self, model_id: str) -> tuple[Path | None, Files | None, list[str]]:
         """Where a model lies and what is there, or ids that could be asked for. Reads the disk."""
-        if not self._lazy and (self.store.root / model_id).exists():
+        name = ModelReference.parse(model_id).name
+        if not self._lazy and (self.store.root / name).exists():
             return None, None, []
         path = self.store.find(model_id)
         if path is None:
@@ -299,7 +331,7 @@ class ModelManager:
         *,
         urgent: bool = True,
         follows_store: bool = True,
-        before: Callable[[], None] | None = None,
+        before: Callable[[], object] | None = None,
     ) -> _Load:
         """The load of a model that is going on, or a new one."""
         load = self._loading.get(model_id)
@@ -316,7 +348,7 @@ class ModelManager:
         path: Path,
         urgent: bool,
         follows_store: bool,
-        before: Callable[[], None] | None,
+        before: Callable[[], object] | None,
     ) -> None:
         files: Files | None = None
         try:
@@ -325,13 +357,8 @@ class ModelManager:
                 model = await self._loader.load(
                     model_id, path, urgent=urgent, follows_store=follows_store
                 )
-                try:
-                    if before is not None:
-                        await asyncio.to_thread(before)
-                except BaseException:
-                    model.retire()
-                    raise
-                self._publish(load, model)
+                if before is None or await _allows(before, load, model):
+                    self._publish(load, model)
         except asyncio.CancelledError:
             load.end(Unavailable(f"Model {model_id} was not loaded to the end"))
             raise
@@ -394,6 +421,20 @@ class ModelManager:
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+async def _allows(before: Callable[[], object], load: _Load, model: LoadedModel) -> bool:
+    """Whether what is to be done before a model is put in place could be done."""
+    try:
+        await asyncio.to_thread(before)
+    except Exception as err:  # noqa: BLE001 -- who waits for the load gets it
+        model.retire()
+        load.future.set_exception(err)
+        return False
+    except asyncio.CancelledError:
+        model.retire()
+        raise
+    return True
 
 
 def _is_other(model: LoadedModel, path: Path, files: Files) -> bool:

@@ -172,12 +172,13 @@ def _open_models(
     config: Config, registry: CollectorRegistry, *, find_elsewhere: Callable[[str], Path | None]
 ) -> ModelManager:
     loop = asyncio.get_running_loop()
+    store = ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere)
     models = ModelManager(
-        store=ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere),
+        store=store,
         stream_executor=ThreadExecutor(
             threads=config.server.max_concurrent_streams, loop=loop, name="stream"
         ),
-        loader=_make_loader(config),
+        loader=_make_loader(config, store),
         lazy=config.runtime.lazy_load_local_models,
         memory_budget=config.models.budget_bytes,
         memory_wait_seconds=config.models.memory_wait_seconds,
@@ -188,7 +189,7 @@ def _open_models(
     return models
 
 
-def _make_loader(config: Config) -> ModelLoader:
+def _make_loader(config: Config, store: ModelStore) -> ModelLoader:
     opener = ModelOpener(
         threads=config.runtime.server_thread_pool_size,
         settings=ExecutionSettings(config.models, config.runtime.batching),
@@ -198,6 +199,7 @@ def _make_loader(config: Config) -> ModelLoader:
         threads=config.runtime.load_threads or _LOAD_THREADS,
         seconds=config.models.load_seconds,
         retries=config.runtime.lazy_load_retries,
+        verify=store.verify,
     )
 
 
