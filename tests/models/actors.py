@@ -104,10 +104,11 @@ async def manager_of(
         loading: How the `ModelLoader` is made.
         settings: How the manager is made.
     """
+    store = ModelStore(root)
     models = ModelManager(
-        store=ModelStore(root),
+        store=store,
         stream_executor=ThreadExecutor(threads=1, loop=asyncio.get_running_loop()),
-        loader=ModelLoader(ModelOpener(threads=2), **(loading or {})),
+        loader=ModelLoader(ModelOpener(threads=2), verify=store.verify, **(loading or {})),
         **settings,
     )
     try:

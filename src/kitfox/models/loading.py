@@ -13,23 +13,33 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from kitfox.errors import Unavailable
 from kitfox.models.execution import InThreads
 from kitfox.models.identity import Files, files_at, files_if_any
+from kitfox.models.inline import Inline
 from kitfox.models.load_threads import LoadThreads, Slots
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.opening import OpenedModel, open_model
 from kitfox.models.process_memory import resident_bytes
 from kitfox.models.settings import ExecutionSettings
+from kitfox.models.watchdog import Watchdog
 
 __all__ = ["ModelLoader", "ModelOpener", "OpenModel", "Verify", "WarmUp"]
 
 T = TypeVar("T")
 
-OpenModel: TypeAlias = Callable[[str, Path], Awaitable[OpenedModel]]
-"""Loads the model at a path to where it is to run, under a name."""
+
+class OpenModel(Protocol):
+    """Loads models to where they are to run."""
+
+    def __call__(self, name: str, path: Path) -> Awaitable[OpenedModel]:
+        """The model at a path, under a name."""
+
+    def close(self) -> None:
+        """Gives back what it has; the models go on."""
+
 
 Verify: TypeAlias = Callable[[str, Path], None]
 """Checks the files of a model, which has an id and lies at a path."""
@@ -60,6 +70,7 @@ class ModelOpener:
         self._threads = threads
         self._settings = settings or ExecutionSettings()
         self._loaders = LoadThreads()
+        self._watchdog = Watchdog()
 
     async def __call__(self, name: str, path: Path) -> OpenedModel:
         """The model at a path, where it is to run."""
@@ -72,7 +83,12 @@ class ModelOpener:
             loop=loop,
             loaders=self._loaders,
             most_threads=self._threads,
+            watchdog=self._watchdog,
         )
+
+    def close(self) -> None:
+        """Watches over the models no longer."""
+        self._watchdog.close()
 
 
 class ModelLoader:
@@ -138,6 +154,10 @@ class ModelLoader:
             model.loaded_at = datetime.datetime.now(datetime.UTC)
             return model
 
+    def close(self) -> None:
+        """Ends what goes on in the background."""
+        self._open_model.close()
+
     async def _load_unchanging(self, name: str, path: Path, deadline: float | None) -> LoadedModel:
         """Loads anew when files were exchanged meanwhile: it might be half of each version."""
         for _ in range(_MOST_CHANGES):
@@ -186,7 +206,7 @@ class ModelLoader:
         finally:
             self._running -= 1
         grown = None
-        if alone and number == self._started and isinstance(opened.execution, InThreads):
+        if alone and number == self._started and isinstance(opened.execution, InThreads | Inline):
             grown = max(0, resident_bytes() - before)
         return LoadedModel(
             name=name,

@@ -291,6 +291,7 @@ class ModelManager:
         """Stops loading and running."""
         for model_id in list(self._loading):
             self._loading.pop(model_id).end(Unavailable("the server is about to stop"))
+        self._loader.close()
         for model in self._loaded.values():
             model.execution.close()
         self.stream_executor.close()

@@ -186,6 +186,10 @@ def _open_models(
     gauges = metrics.ModelMetrics(registry)
     gauges.loaded.set_function(lambda: len(models.loaded))
     gauges.bytes.set_function(lambda: sum(model.size for model in [*models.loaded.values()]))
+    metrics.watch_executions(
+        registry,
+        lambda: [(name, model.execution.figures()) for name, model in list(models.loaded.items())],
+    )
     return models
 
 
