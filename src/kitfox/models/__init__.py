@@ -9,7 +9,7 @@ from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.manager import ModelManager
 from kitfox.models.opening import OpenedModel, open_model
 from kitfox.models.reference import ModelReference, check_model_id
-from kitfox.models.settings import ExecutionSettings
+from kitfox.models.settings import ExecutionSettings, read_model_config
 from kitfox.models.store import ModelStore, ModelVersion
 from kitfox.models.streams import RequestFeed, RequestStream, collect, generate, split
 from kitfox.models.versions import Promotion
@@ -41,5 +41,6 @@ __all__ = [
     "collect",
     "generate",
     "open_model",
+    "read_model_config",
     "split",
 ]

@@ -12,7 +12,7 @@ import yaml
 from kitfox.config import Batching, ConfigError, ModelExecution, Models, layer_execution
 from kitfox.modules import ModelConfigError, ModuleConfig
 
-__all__ = ["ExecutionSettings"]
+__all__ = ["ExecutionSettings", "read_model_config"]
 
 # caikit's names for "all models", the more specific one last: what lies on disk has this type.
 _MODEL_TYPES = ("default", "standalone-model")
@@ -48,7 +48,7 @@ class ExecutionSettings:
         Raises:
             ModelConfigError: The model's own section has an unknown key or a wrong value.
         """
-        values = _read_config(path)
+        values = read_model_config(path)
         module_id = str(values.get("module_id", ""))
         own = _own(values, path, f"model {name}, config.yml: execution")
         layers = [self._settings.get(key, {}) for key in _specific(name, module_id)]
@@ -93,8 +93,8 @@ def _from_batching(batching: Mapping[str, Batching]) -> dict[str, Any]:
     return found
 
 
-def _read_config(path: Path) -> Mapping[str, Any]:
-    """What `config.yml` says; nothing when it cannot be read, which loading will complain of."""
+def read_model_config(path: Path) -> Mapping[str, Any]:
+    """What a model's `config.yml` says; nothing when it cannot be read: loading tells of that."""
     try:
         if path.is_dir():
             return ModuleConfig.load(path)

@@ -35,6 +35,7 @@ from kitfox.services.health import Health
 from kitfox.services.prediction_jobs import PredictionJobs, open_prediction_jobs
 from kitfox.services.reflection import Descriptions
 from kitfox.services.trainings import TrainingService, open_trainings
+from kitfox.services.warm_up import WarmUp
 
 __all__ = ["Runtime", "start_runtime"]
 
@@ -137,7 +138,9 @@ async def _load_models(settings: RuntimeSettings, runtime: Runtime) -> None:
 
 def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -> Runtime:
     trainings = open_trainings(config)
-    models = _open_models(config, registry, find_elsewhere=trainings.model_path)
+    models = _open_models(
+        config, registry, find_elsewhere=trainings.model_path, warm_up=WarmUp(table)
+    )
     health = Health(models=models, services=table.services())
     models.on_change(health.changed)
     jobs = open_prediction_jobs(
@@ -169,7 +172,11 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
 
 
 def _open_models(
-    config: Config, registry: CollectorRegistry, *, find_elsewhere: Callable[[str], Path | None]
+    config: Config,
+    registry: CollectorRegistry,
+    *,
+    find_elsewhere: Callable[[str], Path | None],
+    warm_up: WarmUp,
 ) -> ModelManager:
     loop = asyncio.get_running_loop()
     store = ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere)
@@ -178,7 +185,7 @@ def _open_models(
         stream_executor=ThreadExecutor(
             threads=config.server.max_concurrent_streams, loop=loop, name="stream"
         ),
-        loader=_make_loader(config, store),
+        loader=_make_loader(config, store, warm_up),
         lazy=config.runtime.lazy_load_local_models,
         memory_budget=config.models.budget_bytes,
         memory_wait_seconds=config.models.memory_wait_seconds,
@@ -193,7 +200,7 @@ def _open_models(
     return models
 
 
-def _make_loader(config: Config, store: ModelStore) -> ModelLoader:
+def _make_loader(config: Config, store: ModelStore, warm_up: WarmUp) -> ModelLoader:
     opener = ModelOpener(
         threads=config.runtime.server_thread_pool_size,
         settings=ExecutionSettings(config.models, config.runtime.batching),
@@ -204,6 +211,7 @@ def _make_loader(config: Config, store: ModelStore) -> ModelLoader:
         seconds=config.models.load_seconds,
         retries=config.runtime.lazy_load_retries,
         verify=store.verify,
+        warm_up=warm_up,
     )
 
 
