@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 __all__ = ["DIFFERENT", "pattern_of"]
 
 MODEL_MESH = "open: the model-mesh service is not built yet"
-MANAGEMENT = "open: models are not deployed and undeployed over the network yet"
 
 DIFFERENT: dict[str, dict[str, str]] = {
     "example": {
@@ -28,17 +27,6 @@ DIFFERENT: dict[str, dict[str, str]] = {
         ),
     },
     "faults": {
-        "deploy": MANAGEMENT,
-        "deploy-[!b]*": MANAGEMENT,
-        "deploy-b*[!n]": MANAGEMENT,  # not deploy-bad-model-run: nothing is there either way
-        "deployed-run": MANAGEMENT,
-        "undeploy": MANAGEMENT,
-        "undeploy-*": MANAGEMENT,
-        "http-deploy": MANAGEMENT,
-        "http-deploy-*": MANAGEMENT,
-        "http-deployed-run": MANAGEMENT,
-        "http-undeploy": MANAGEMENT,
-        "http-undeploy-*": MANAGEMENT,
         "mmesh-*[!e]": MODEL_MESH,  # not mmesh-run-gone
     },
 }

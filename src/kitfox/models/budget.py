@@ -50,14 +50,17 @@ class MemoryBudget:
     @property
     def used(self) -> int:
         """The bytes of the models that are loaded, are being loaded, or have calls to finish."""
-        self._ending = {model for model in self._ending if model.in_flight}
-        models = itertools.chain(self._loaded.values(), self._ending)
+        models = itertools.chain(self._loaded.values(), self.ending)
         return self._reserved + sum(model.size for model in models)
 
     def note_end(self, model: LoadedModel) -> None:
         """Counts a model that is offered no longer until its last call is over."""
-        if self.limit and model.in_flight:
-            self._ending.add(model)
+        self._ending = {*self.ending, model}
+
+    @property
+    def ending(self) -> frozenset[LoadedModel]:
+        """The models that are offered no longer, and have calls to finish."""
+        return frozenset(model for model in self._ending if model.in_flight)
 
     @contextlib.asynccontextmanager
     async def reserved(

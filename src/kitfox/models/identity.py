@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kitfox.modules.manifest import MANIFEST
+
 __all__ = ["Files", "files_at", "files_if_any"]
 
 
@@ -20,7 +22,7 @@ class Files:
     marks: frozenset[tuple[object, ...]]
     """What tells each of them from any other that was or will be in its place."""
     size: int
-    """Their bytes together."""
+    """Their bytes together, without the manifest's."""
 
     def are_in(self, later: "Files | None") -> bool:
         """Whether they all are still there, unchanged."""
@@ -38,10 +40,10 @@ def files_at(path: Path) -> Files:
         return Files(marks=frozenset([_mark("", found)]), size=found.st_size)
     # A folder's times and size change with what is added to it.
     marks: set[tuple[object, ...]] = {("", found.st_dev, found.st_ino)}
-    size = 0
+    size, manifest = 0, str(path / MANIFEST)
     for name, status in _walk(path):
         marks.add(_mark(name, status))
-        size += status.st_size
+        size += 0 if name == manifest else status.st_size
     return Files(marks=frozenset(marks), size=size)
 
 

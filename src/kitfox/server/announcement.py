@@ -18,6 +18,8 @@ _SERVICE_KINDS = {
     Purpose.TRAINING: "train",
     Purpose.TRAINING_STATUS: "training management",
     Purpose.RUNTIME_INFO: "info",
+    Purpose.DEPLOY: "model deployment",
+    Purpose.MODEL_LIST: "model management",
     Purpose.HEALTH_CHECK: "health",
     Purpose.REFLECTION: "reflection",
 }

@@ -28,6 +28,7 @@ from kitfox.modules import GrpcRequestContext, ModuleBase, module_registry
 from kitfox.services.health import Health
 from kitfox.services.inference import InferenceHandler, StreamingInferenceHandler
 from kitfox.services.job_states import WIRE_STATES
+from kitfox.services.management import SIZE_FACTOR, Deployment, ModelManagement
 from kitfox.services.methods import Context, Handler, Method, Purpose, StreamHandler
 from kitfox.services.reflection import Descriptions, Reflection
 from kitfox.training import Job, JobState
@@ -36,6 +37,10 @@ __all__ = ["Predictions", "Services", "Trainings", "bind"]
 
 
 _REFRESH_SECONDS = 5.0
+_MANAGEMENT = {
+    *(Purpose.MODEL_LIST, Purpose.MODEL_SHOW, Purpose.MODEL_LOAD, Purpose.MODEL_UNLOAD),
+    *(Purpose.MODEL_RELOAD, Purpose.MODEL_PROMOTE, Purpose.MODEL_ROLL_BACK),
+}
 
 
 class Trainings(Protocol):
@@ -193,15 +198,11 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
-# What a model takes in memory is told as so many times the bytes of its files, as in caikit.
-_SIZE_FACTOR = 10
-
-
 def _model_info(model: LoadedModel) -> ModelInfo:
     return ModelInfo(
         model_path=str(model.path),
         name=model.name,
-        size=model.size * _SIZE_FACTOR,
+        size=model.size * SIZE_FACTOR,
         metadata=model.execution.public_info(),
         loaded=True,
         module_id=model.module.MODULE_ID,
@@ -234,10 +235,11 @@ class Services:
 def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
     """The function that does the work of a row of the method table.
 
-    A `StreamHandler` for rows with streams. None for rows that are described but not served yet:
-    the management of models.
+    A `StreamHandler` for rows with streams. None for rows that are described but not served here.
     """
     models = services.models
+    if method.purpose in _MANAGEMENT:
+        return ModelManagement(models).handler(method.purpose)
     match method.purpose:
         case Purpose.INFERENCE if method.is_streaming:
             return StreamingInferenceHandler(method, models)
@@ -247,6 +249,10 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
             return Information(models).runtime
         case Purpose.MODELS_INFO:
             return Information(models).models
+        case Purpose.DEPLOY:
+            return Deployment(models).deploy
+        case Purpose.UNDEPLOY:
+            return Deployment(models).undeploy
         case Purpose.TRAINING:
             assert method.module is not None, method.name  # noqa: S101 -- the table's promise
             return TrainingHandler(method.module, services.trainings, models.store)

@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from kitfox.data import DataObjectBase
 from kitfox.errors import Code
 from kitfox.services.descriptors import descriptor_set
+from kitfox.services.fixed import MODELS_SERVICE
 from kitfox.services.methods import Context, Decode, Encode, Method, MethodTable, Purpose
 from kitfox.services.protocols import (
     HEALTH_SERVICE,
@@ -53,9 +54,9 @@ class Descriptions:
     def services_of_caikit(self) -> list[str]:
         """The services that a caikit server lists, sorted.
 
-        That is neither health nor the newer reflection; it is the model mesh's.
+        That is neither health, the newer reflection nor what only we have; it is the model mesh's.
         """
-        unlisted = {HEALTH_SERVICE, reflection_service(V1)}
+        unlisted = {HEALTH_SERVICE, MODELS_SERVICE, reflection_service(V1)}
         services = {name for name in self._table.services() if name not in unlisted}
         if any(method.purpose is Purpose.DEPLOY for method in self._table):
             services.add(_MODEL_MESH)

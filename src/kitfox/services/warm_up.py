@@ -41,7 +41,7 @@ class WarmUp:
         """Has the model answer what its `config.yml` lists below `warm_up`.
 
         Raises:
-            Internal: It is no list, a request in it cannot be used, or the model does not answer it.
+            Internal: It is no list, or a request in it cannot be used or is not answered.
         """
         config = await asyncio.to_thread(read_model_config, model.path)
         requests = config.get(_KEY)
