@@ -234,6 +234,7 @@ def test_the_newer_version_lists_everything(channel: grpc.Channel) -> None:
             *recorded_services(),
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
+            "kitfox.models.Models",
         }
         - {"mmesh.ModelRuntime"}
     )
