@@ -79,11 +79,11 @@ def test_with_a_server(server: ManagedServer, tmp_path: Path) -> None:
     assert has(texts[0], "name fox@1")
     assert has(texts[2], "state ready", "tasks HelloWorldTask")
     assert has(texts[3], "version 2", "versions 1, 2")
-    assert has(texts[4], "fox ready HelloWorldModule 2")
+    assert has(texts[4], "fox ready HelloWorldModule 0.0.1 2")
     assert has(texts[6], "version 1", "state ready", "calls 0")
     assert server.greeting("fox") == "One"
     assert has(texts[8], "state available")
-    assert has(texts[9], "fox available HelloWorldModule 1", "example ")
+    assert has(texts[9], "fox available HelloWorldModule 0.0.1 1", "example ")
     assert has(texts[10], "fox: ok", "fox@2: ok")
     assert "Model 'nope' not found" in texts[11]
     assert "already exists" in texts[12]
@@ -112,7 +112,7 @@ def test_without_a_server(server: ManagedServer, tmp_path: Path) -> None:
     )
     texts = [text for _, text in done]
     assert [code for code, _ in done] == [0, 0, 0, 1, 0, 1, 1, 1, 1], done
-    assert has(texts[0], "hen available HelloWorldModule 1")
+    assert has(texts[0], "hen available HelloWorldModule 0.0.1 1")
     assert has(texts[1], "hollow incomplete")
     assert has(texts[2], "versions 1, 2", "state available")
     assert "config.yml has 9 bytes" in texts[3]

@@ -28,8 +28,8 @@ def show_models(models: Iterable[Mapping[str, Any]]) -> None:
         table.add_row(
             model["model_id"],
             model["state"],
-            model.get("module_name") or "",
-            _version(model),
+            " ".join(filter(None, (model.get("module_name"), model.get("module_version")))),
+            model.get("version") or "",
             str(model.get("size") or ""),
             model.get("last_error") or model.get("path") or "",
         )
@@ -44,10 +44,6 @@ def show_model(model: Mapping[str, Any]) -> None:
             lines = value if isinstance(value, list) else [value]
             table.add_row(name, ("\n" if name == "log" else ", ").join(map(str, lines)))
     _print(table, empty="")
-
-
-def _version(model: Mapping[str, Any]) -> str:
-    return str(model.get("version") or model.get("module_version") or "")
 
 
 def show_jobs(config: Config) -> None:
