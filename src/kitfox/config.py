@@ -107,6 +107,7 @@ class Runtime(Section, frozen=True):
     load_new_local_models: bool = True
     lazy_load_local_models: bool = False
     lazy_load_poll_period_seconds: Seconds | None = 10
+    lazy_load_write_detection_period_seconds: Seconds | None = 0.05
     wait_for_initial_model_loads: bool = True
     server_thread_pool_size: Positive = 100
     tls: Tls = Tls()
@@ -155,6 +156,14 @@ class Training(Section, frozen=True):
     queue_limit: Positive = 1000
 
 
+class Models(Section, frozen=True):
+    """Where models come from, beside the models folder."""
+
+    remote: list[str] = []
+    remote_seconds: Annotated[float, msgspec.Meta(gt=0)] = 20
+    cache_dir: str = "model_cache"
+
+
 class Jobs(Section, frozen=True):
     """Inference jobs: predictions that are made later."""
 
@@ -183,6 +192,7 @@ class Config(Section, frozen=True):
     runtime: Runtime = Runtime()
     server: Server = Server()
     training: Training = Training()
+    models: Models = Models()
     jobs: Jobs = Jobs()
     data_streams: DataStreams = DataStreams()
     log: Log = Log()
@@ -203,6 +213,7 @@ _PATHS = (
     ("runtime", "tls", "server", "key"),
     ("runtime", "tls", "server", "cert"),
     ("runtime", "tls", "client", "cert"),
+    ("models", "cache_dir"),
     ("jobs", "result_dir"),
     ("data_streams", "file_source_base"),
 )

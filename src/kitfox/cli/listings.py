@@ -8,7 +8,7 @@ from rich.table import Table
 
 from kitfox.config import Config
 from kitfox.errors import NotFound
-from kitfox.models import ModelStore
+from kitfox.models import open_store
 from kitfox.services import import_library
 from kitfox.training import Job, JobStore
 
@@ -23,7 +23,7 @@ def show_models(config: Config) -> None:
     import_library(config.runtime.library)
     root = Path(config.runtime.local_models_dir)
     table = _table("model", "state", "module", "version", "path or problem")
-    for entry in ModelStore(root).entries():
+    for entry in open_store(config).entries():
         module = entry.module
         table.add_row(
             entry.name,

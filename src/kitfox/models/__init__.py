@@ -4,6 +4,7 @@ from kitfox.models.execution import Execution, InThreads, Submit
 from kitfox.models.executor import Executor, ThreadExecutor
 from kitfox.models.inspection import ModelEntry
 from kitfox.models.manager import LoadedModel, ModelManager
+from kitfox.models.opening import open_store
 from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.store import ModelStore, ModelVersion
 from kitfox.models.streams import RequestFeed, RequestStream, collect, generate, split
@@ -30,5 +31,6 @@ __all__ = [
     "check_model_id",
     "collect",
     "generate",
+    "open_store",
     "split",
 ]

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from kitfox import logs, metrics
 from kitfox.config import Config, Server
-from kitfox.models import ModelManager, ModelStore, ThreadExecutor
+from kitfox.models import ModelManager, ThreadExecutor, open_store
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
 from kitfox.server.announcement import announce
 from kitfox.server.calls import Calls
@@ -149,7 +149,7 @@ def _open_models(
 ) -> ModelManager:
     loop = asyncio.get_running_loop()
     models = ModelManager(
-        store=ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere),
+        store=open_store(config, find_elsewhere=find_elsewhere),
         threads=config.runtime.server_thread_pool_size,
         stream_executor=ThreadExecutor(
             threads=config.server.max_concurrent_streams, loop=loop, name="stream"
