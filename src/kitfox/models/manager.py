@@ -19,7 +19,7 @@ from kitfox.errors import Code, Internal, KitfoxError, ModelNotFound, NotFound
 from kitfox.models.execution import Execution, InThreads
 from kitfox.models.executor import ThreadExecutor
 from kitfox.models.inspection import measure
-from kitfox.models.reference import check_model_id
+from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.store import ModelStore
 from kitfox.modules import ModelConfigError, ModuleBase, load_model
 from kitfox.modules.manifest import DamagedModel, IncompleteModel
@@ -185,7 +185,8 @@ class ModelManager:
 
     def _find(self, model_id: str) -> tuple[Path | None, list[str]]:
         """Where a model lies, or None and the ids that could be asked for. Reads the disk."""
-        if not self._lazy and (self.store.root / model_id).exists():
+        is_plain = not ModelReference.parse(model_id).version
+        if not self._lazy and is_plain and (self.store.root / model_id).exists():
             return None, []
         path = self.store.find(model_id)
         return path, [] if path or not self._lazy else self.store.names()
