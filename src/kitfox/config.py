@@ -119,6 +119,7 @@ class Runtime(Section, frozen=True):
     load_new_local_models: bool = True
     lazy_load_local_models: bool = False
     lazy_load_poll_period_seconds: Seconds | None = 10
+    lazy_load_write_detection_period_seconds: Seconds | None = 0.05
     lazy_load_retries: Natural = 2
     load_threads: Positive | None = 2
     wait_for_initial_model_loads: bool = True
@@ -196,13 +197,16 @@ class ModelExecution(Section, frozen=True):
 
 
 class Models(Section, frozen=True):
-    """How models are kept and run."""
+    """How models are kept and run, and where they come from beside the models folder."""
 
     execution: ModelExecution = ModelExecution()
     settings: dict[str, dict[str, Any]] = {}
     load_seconds: Seconds = 600
     memory_budget: int | str = 0
     memory_wait_seconds: Seconds = 5
+    remote: list[str] = []
+    remote_seconds: Annotated[float, msgspec.Meta(gt=0)] = 20
+    cache_dir: str = "model_cache"
 
     @property
     def budget_bytes(self) -> int:
@@ -254,6 +258,7 @@ _PATHS = (
     ("runtime", "tls", "server", "key"),
     ("runtime", "tls", "server", "cert"),
     ("runtime", "tls", "client", "cert"),
+    ("models", "cache_dir"),
     ("jobs", "result_dir"),
     ("data_streams", "file_source_base"),
 )

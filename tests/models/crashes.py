@@ -1,14 +1,15 @@
-"""Does a change of the models folder in children, each of which is killed a step further on.
+"""Changes the models folder in children, each of which is killed a step further on.
 
-Run as `python -m tests.models.crashes FOLDER CHANGE [plain]`: makes `FOLDER/0`, `FOLDER/1`, ...,
-in which a child was killed (by SIGKILL) before its first, second, ... change of the disk, until a
-child lives to the end. With `plain`, names cannot be exchanged, as on some file systems.
+Run as `python -m tests.models.crashes FOLDER [plain]`: makes `FOLDER/CHANGE/0`, `FOLDER/CHANGE/1`,
+..., in which a child was killed (by SIGKILL) before its first, second, ... change of the disk,
+until a child lives to the end. With `plain`, names cannot be exchanged, as on some file systems.
 """
 
 import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,9 @@ CHANGES: dict[str, Callable[[ModelStore], object]] = {
     "remove": lambda store: store.remove("m"),
     "remove_version": lambda store: store.remove("m@v2"),
 }
+
+PLAIN_CHANGES = ("deploy", "promote_over_folder", "roll_back_from_folder")
+"""Those that exchange names where that goes, or take care that nothing is replaced."""
 
 _STEPS = {"os.rename", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.link", "open"}
 """Audit events of what changes the disk; the one of renameat2 is that it is looked up."""
@@ -72,29 +76,32 @@ def _die_at(step: int) -> None:
     sys.addaudithook(watch)
 
 
-def main(folder: Path, change: str, plain: bool) -> None:
+def main(folder: Path, plain: bool) -> None:
     """Makes the folders."""
     if plain:
         publication._rename = lambda source, place, flags: False  # as on some systems
     os.fsync = lambda fd: None  # what a killed process has written is not lost
-    prepare(folder / "prepared")
-    for step in range(200):
-        place = folder / str(step)
-        shutil.copytree(folder / "prepared", place, symlinks=True)
-        store = ModelStore(place / "models", find_elsewhere=Training(place / "output").find)
-        child = os.fork()
-        if child == 0:
-            try:
-                _die_at(step)
-                CHANGES[change](store)
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if not os.WIFSIGNALED(status):
-            shutil.rmtree(folder / "prepared")
-            return
-    raise RuntimeError("it does not end")
+    with tempfile.TemporaryDirectory() as prepared:
+        prepare(Path(prepared))
+        for change in PLAIN_CHANGES if plain else CHANGES:
+            for step in range(200):
+                place = folder / change / str(step)
+                shutil.copytree(prepared, place, symlinks=True)
+                if not _was_killed(place, change, step):
+                    break
+
+
+def _was_killed(place: Path, change: str, step: int) -> bool:
+    store = ModelStore(place / "models", find_elsewhere=Training(place / "output").find)
+    child = os.fork()
+    if child == 0:
+        try:
+            _die_at(step)
+            CHANGES[change](store)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], "plain" in sys.argv[3:])
+    main(Path(sys.argv[1]), "plain" in sys.argv[2:])

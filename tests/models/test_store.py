@@ -221,6 +221,20 @@ def test_a_watch_tells_what_came_went_and_changed(root: Path, store: ModelStore)
     assert watch.look().added == ("a",)
 
 
+def test_a_watch_sees_two_promotions_between_two_looks(root: Path, store: ModelStore) -> None:
+    for version in ("v1", "v2", "v3"):
+        store.deploy(f"m@{version}", files(version))
+    store.promote("m", "v2")
+    (root / "a@stray@link").symlink_to("/etc")
+    watch = StoreWatch(store)
+    watch.look()
+    # The file system may give the third link the inode of the first.
+    store.promote("m", "v1")
+    store.promote("m", "v3")
+    assert watch.look().changed == ("m",)
+    assert not watch.look()
+
+
 # ---- publishing
 
 

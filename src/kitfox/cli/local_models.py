@@ -10,7 +10,7 @@ from typing import Any
 
 from kitfox.config import Config
 from kitfox.errors import FailedPrecondition, ModelNotFound
-from kitfox.models import ModelEntry, ModelStore
+from kitfox.models import ModelEntry, open_store
 from kitfox.modules import extract
 from kitfox.modules.archive import find_model_folder
 from kitfox.services import import_library
@@ -31,8 +31,8 @@ class LocalModels:
         import_library(config.runtime.library)
         database = Path(config.store_url.removeprefix("sqlite:///"))
         has_trainings = "sqlite:///" not in config.store_url or database.exists()
-        self._store = ModelStore(
-            Path(config.runtime.local_models_dir),
+        self._store = open_store(
+            config,
             find_elsewhere=open_trainings(config).model_path if has_trainings else None,
         )
 

@@ -11,6 +11,7 @@ from kitfox.models.opening import OpenedModel, open_model
 from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.settings import ExecutionSettings, read_model_config
 from kitfox.models.store import ModelStore, ModelVersion
+from kitfox.models.store_opening import open_store
 from kitfox.models.streams import RequestFeed, RequestStream, collect, generate, split
 from kitfox.models.versions import Promotion
 from kitfox.models.watch import Changes, StoreWatch
@@ -41,6 +42,7 @@ __all__ = [
     "collect",
     "generate",
     "open_model",
+    "open_store",
     "read_model_config",
     "split",
 ]

@@ -21,7 +21,7 @@ from kitfox.modules.manifest import (
 )
 from kitfox.modules.publication import sync_folder
 
-__all__ = ["ModelFiles", "check_files", "copy_model", "write_files"]
+__all__ = ["ModelFiles", "check_files", "copy_model", "link_or_copy", "write_files"]
 
 ModelFiles: TypeAlias = Mapping[str, bytes] | Iterable[tuple[str, bytes]] | Path
 """A model's files by their relative names, or the path of a zip file of them."""
@@ -99,7 +99,7 @@ def copy_model(source: Path, folder: Path, root: Path) -> None:
     manifest = read_manifest(source)
     if manifest is None:
         raise FailedPrecondition(f"{source} has no {MANIFEST}, so it cannot become a version")
-    shutil.copytree(source, folder, symlinks=True, copy_function=_link_or_copy)
+    shutil.copytree(source, folder, symlinks=True, copy_function=link_or_copy)
     if problem := size_problem(folder, manifest):
         raise IncompleteModel(f"{source}: {problem}")
     if link := stray_link(folder, root):
@@ -108,7 +108,8 @@ def copy_model(source: Path, folder: Path, root: Path) -> None:
         sync_folder(Path(parent))
 
 
-def _link_or_copy(source: str, target: str) -> str:
+def link_or_copy(source: str, target: str) -> str:
+    """Has a file under a second name, or a synced copy of it where there are no hard links."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:  # another file system, or one without hard links

@@ -84,6 +84,8 @@ class Follower:
             model = self._models.loaded.get(name)
             if model is None or model.files is None or not model.follows_store:
                 continue
+            if not self._may_be_other(model.path, model.files):
+                continue
             try:
                 path, files = self._at(name)
             except KitfoxError:  # a store elsewhere that cannot be reached, for example
@@ -93,6 +95,10 @@ class Follower:
             elif path != model.path or not model.files.are_in(files):
                 changed[name] = path
         return [*vanished, *self._settled(changed)]
+
+    def _may_be_other(self, path: Path, files: Files) -> bool:
+        """Whether to ask the store: of what came from elsewhere, only if it is not as it was."""
+        return path.is_relative_to(self._models.store.root) or not files.are_in(files_if_any(path))
 
     def _promising(self, names: Iterable[str]) -> list[str]:
         """Those of the models that did not load which may, by now."""

@@ -298,8 +298,8 @@ class ModelManager:
 
     def _find(self, model_id: str) -> tuple[Path | None, Files | None, list[str]]:
         """Where a model lies and what is there, or ids that could be asked for. Reads the disk."""
-        name = ModelReference.parse(model_id).name
-        if not self._lazy and (self.store.root / name).exists():
+        is_plain = not ModelReference.parse(model_id).version
+        if not self._lazy and is_plain and (self.store.root / model_id).exists():
             return None, None, []
         path = self.store.find(model_id)
         if path is None:

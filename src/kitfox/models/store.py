@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from kitfox.errors import AlreadyExists, InvalidArgument, ModelNotFound, NotFound
 from kitfox.models.deployment import ModelFiles, check_files, copy_model, write_files
@@ -20,10 +21,19 @@ from kitfox.modules.config import CONFIG_FILE
 from kitfox.modules.manifest import DigestCheck, IncompleteModel, read_manifest, seal
 from kitfox.modules.publication import rename_new, sync_folder
 
-__all__ = ["ModelStore", "ModelVersion", "RemoteModels"]
+__all__ = ["ModelStore", "ModelVersion", "RemoteModels", "StoreItem"]
 
 RemoteModels = Callable[[ModelReference], Path | None]
 """Looks for a model elsewhere and brings it here; None if there is none."""
+
+
+class StoreItem(NamedTuple):
+    """An entry of the models folder, as the folder tells it."""
+
+    inode: int
+    """Another if the entry was replaced by another."""
+    is_link: bool
+    """Whether it is a link, as that to the current version of a model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,17 +77,18 @@ class ModelStore:
 
     def names(self) -> list[str]:
         """The ids of all entries, sorted; one look at the folder, none at the models."""
-        return sorted(name for name, _ in self.scan())
+        return sorted(self.scan())
 
-    def scan(self) -> list[tuple[str, int]]:
-        """The ids of all entries, each with a number that changes when another takes its place.
-
-        A link that was promoted anew has another inode, as has a folder that was replaced.
-        """
+    def scan(self) -> dict[str, StoreItem]:
+        """What a look at the folder tells of each entry, by id, without a look at any of them."""
         found = self._scan()
-        if any(name == VERSIONS for name, _ in found) and self._work.recover(self._versions.redo):
+        if VERSIONS in found and self._work.recover(self._versions.redo):
             found = self._scan()
-        return [(name, inode) for name, inode in found if _may_be_model(name)]
+        return {name: item for name, item in found.items() if _may_be_model(name)}
+
+    def current_version(self, name: str) -> str:
+        """The version that a model has now; empty if there is no such model."""
+        return self._versions.current(_plain(name).name)
 
     def find(self, model_id: str) -> Path | None:
         """The path of a model, or None.
@@ -145,6 +156,10 @@ class ModelStore:
                 entry = replace(self._inspect_path(f"{name}@{version}", path), version=version)
                 found.append(ModelVersion(version=version, current=version == current, entry=entry))
         return found
+
+    def last_change(self) -> float:
+        """When models were published, promoted or removed last: seconds since 1970, 0 for never."""
+        return self._work.last_change()
 
     def history(self, name: str) -> list[Promotion]:
         """The versions of a model that were current, the present one last."""
@@ -265,12 +280,12 @@ class ModelStore:
         if not removed:
             raise NotFound(f"Cannot undeploy unknown model {model_id}")
 
-    def _scan(self) -> list[tuple[str, int]]:
+    def _scan(self) -> dict[str, StoreItem]:
         try:
             with os.scandir(self.root) as entries:
-                return [(item.name, item.inode()) for item in entries]
+                return {item.name: StoreItem(item.inode(), item.is_symlink()) for item in entries}
         except OSError:
-            return []
+            return {}
 
     def _find_here(self, model_id: str, reference: ModelReference) -> Path | None:
         if not _may_be_model(reference.name):

@@ -124,6 +124,13 @@ class Workspace:
             remove_tree(folder)
             self._filling.discard(folder.name)
 
+    def last_change(self) -> float:
+        """When anything was prepared here last: seconds since 1970; 0 for never."""
+        try:
+            return self.folder.stat().st_mtime
+        except OSError:
+            return 0.0
+
     def path(self, kind: str) -> Path:
         """A name for something new."""
         return self.folder / f"{kind}-{secrets.token_hex(8)}"

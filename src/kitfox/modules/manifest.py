@@ -29,6 +29,7 @@ __all__ = [
     "read_manifest",
     "seal",
     "size_problem",
+    "write_manifest",
 ]
 
 MANIFEST = "manifest.json"
@@ -124,12 +125,17 @@ def seal(
         attempt=attempt,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes a manifest into a model's folder, whose files are on the disk already."""
     with (folder / MANIFEST).open("w", encoding="utf-8") as stream:
         json.dump(_as_json(manifest), stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
     sync_folder(folder)
-    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -22,6 +22,7 @@ from kitfox.models import (
     ModelOpener,
     ModelStore,
     ThreadExecutor,
+    open_store,
 )
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
 from kitfox.server.announcement import announce
@@ -179,7 +180,7 @@ def _open_models(
     warm_up: WarmUp,
 ) -> ModelManager:
     loop = asyncio.get_running_loop()
-    store = ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere)
+    store = open_store(config, find_elsewhere=find_elsewhere)
     models = ModelManager(
         store=store,
         stream_executor=ThreadExecutor(
