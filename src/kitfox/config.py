@@ -113,7 +113,7 @@ class Batching(Section, frozen=True):
 class Runtime(Section, frozen=True):
     """The server and what it serves; the names are caikit's."""
 
-    library: str = ""
+    library: str | list[str] = ""
     python_path: list[str] = []
     local_models_dir: str = "models"
     load_new_local_models: bool = True
@@ -131,6 +131,12 @@ class Runtime(Section, frozen=True):
     training: TrainingOutput = TrainingOutput()
     service_generation: ServiceGeneration = ServiceGeneration()
     batching: dict[str, Batching] = {}
+
+    @property
+    def libraries(self) -> list[str]:
+        """The packages to serve: a list as it is, text by its commas."""
+        named = self.library.split(",") if isinstance(self.library, str) else self.library
+        return [name.strip() for name in named if name.strip()]
 
 
 class Cors(Section, frozen=True):

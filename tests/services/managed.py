@@ -3,7 +3,7 @@
 import base64
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,20 @@ class ManagedServer(Server):
 
 
 @contextmanager
-def managed(folder: Path, **environment: str) -> Iterator[ManagedServer]:
-    """A running server of a copy of the template; it must end in good order."""
+def managed(
+    folder: Path, prepare: Callable[[Path], None] = lambda project: None, **environment: str
+) -> Iterator[ManagedServer]:
+    """A running server of a copy of the template; it must end in good order.
+
+    Args:
+        folder: Where the copy is made.
+        prepare: Called with the copy before the server is started.
+        environment: Of the server.
+    """
     project = folder / TEMPLATE.name
     if not project.exists():
         copy_template(project)
+        prepare(project)
     server = ManagedServer(project, {"RUNTIME_METRICS_ENABLED": "false", **environment})
     try:
         yield server.start()  # type: ignore[misc]  # it returns itself

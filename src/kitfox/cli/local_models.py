@@ -28,7 +28,8 @@ class LocalModels:
 
     def __init__(self, config: Config) -> None:
         sys.path[:0] = config.runtime.python_path
-        import_library(config.runtime.library)
+        for library in config.runtime.libraries or [""]:
+            import_library(library)
         database = Path(config.store_url.removeprefix("sqlite:///"))
         has_trainings = "sqlite:///" not in config.store_url or database.exists()
         self._store = open_store(

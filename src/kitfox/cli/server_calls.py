@@ -11,7 +11,7 @@ from typing import Any
 
 from kitfox.config import Config
 from kitfox.errors import InvalidArgument, KitfoxError, Unavailable
-from kitfox.services import Method, Names, Purpose, build_table, import_library
+from kitfox.services import Method, Purpose, configured_table
 
 __all__ = ["ServerCalls"]
 
@@ -35,15 +35,7 @@ class ServerCalls:
 
             self._tls = client_context(config, is_own=not url)
         sys.path[:0] = config.runtime.python_path
-        library = config.runtime.library
-        import_library(library)
-        generation = config.runtime.service_generation
-        self._table = build_table(
-            library,
-            names=Names.of(library, domain=generation.domain, package=generation.package),
-            route_prefix=config.runtime.http.route_prefix,
-            protocols=True,
-        )
+        self._table = configured_table(config.runtime, protocols=True)
 
     def greet(self) -> None:
         """Finds out whether the server answers.

@@ -32,11 +32,8 @@ def announce(config: Config, methods: Iterable[Method]) -> None:
         config: Where the library and the ports are.
         methods: Those that are served, in the order of their services.
     """
-    library = config.runtime.library
-    try:
-        version = importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
+    library = ", ".join(config.runtime.libraries)
+    version = ", ".join(_version(name) for name in config.runtime.libraries)
     scheme = "https" if config.runtime.tls.server.cert else "http"
     base = f"{scheme}://localhost:{config.runtime.http.port}"
     service = ""
@@ -51,3 +48,10 @@ def announce(config: Config, methods: Iterable[Method]) -> None:
             url = base + method.route.path
             text = "Available route %s %s"
             log.info(text, method.route.verb, url, extra={"log_code": "<KFX10030I>"})
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -30,7 +30,7 @@ from kitfox.server.calls import Calls
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import Endpoints, make_endpoints
 from kitfox.server.failure import as_kitfox_error
-from kitfox.services import MethodTable, Names, build_table, import_library
+from kitfox.services import MethodTable, configured_table
 from kitfox.services.handlers import Services
 from kitfox.services.health import Health
 from kitfox.services.prediction_jobs import PredictionJobs, open_prediction_jobs
@@ -99,17 +99,7 @@ async def start_runtime() -> Runtime:
     sys.executable = os.environ.get(PYTHON_VARIABLE, sys.executable)
     logs.setup(config.log)
     sys.path[:0] = [path for path in config.runtime.python_path if path not in sys.path]
-    library = config.runtime.library
-    import_library(library)
-    generation = config.runtime.service_generation
-    table = build_table(
-        library,
-        names=Names.of(library, domain=generation.domain, package=generation.package),
-        route_prefix=config.runtime.http.route_prefix,
-        inference=generation.enable_inference,
-        training=generation.enable_training,
-        protocols=True,
-    )
+    table = configured_table(config.runtime, protocols=True)
     registry = metrics.new_registry()
     runtime = _assemble(config, table, registry)
     await asyncio.to_thread(runtime.trainings.scheduler.start)
