@@ -6,6 +6,7 @@ loaded or did not load.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ class Follower:
     def __init__(self, models: "ModelManager") -> None:
         self._models = models
         self._watch = StoreWatch(models.store)
+        self.gently = False
+        """Whether loads that nobody waits for leave as much time as they take to those who call."""
 
     async def load_all(self) -> None:
         """Loads every model of the store that is not loaded; failures are logged and kept."""
@@ -128,6 +131,7 @@ class Follower:
             for name in waiting:
                 if name in self._models.loaded:
                     continue
+                started = time.monotonic()
                 try:
                     await self._models.load(name, urgent=False)
                 except ResourceExhausted as err:
@@ -139,6 +143,8 @@ class Follower:
                     for _ in waiting:  # nobody need try the others
                         pass
                 except KitfoxError:
-                    continue
+                    pass
+                if self.gently:
+                    await asyncio.sleep(_AT_ONCE * (time.monotonic() - started))
 
         await asyncio.gather(*(load_some() for _ in range(_AT_ONCE)))

@@ -123,6 +123,8 @@ async def _load_models(settings: RuntimeSettings, runtime: Runtime) -> None:
             await asyncio.wait({initial}, timeout=patience)
             if initial.done():
                 initial.result()
+        # The others must not keep those waiting who call.
+        follower.gently = True
     if period := settings.lazy_load_poll_period_seconds:
         runtime.tasks.append(asyncio.create_task(follower.poll(period, load_new=load_new)))
 
