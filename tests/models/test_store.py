@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,19 @@ def test_archives_that_would_write_elsewhere_leave_nothing(
     assert not list(tmp_path.rglob("*evil*"))
 
 
+def test_an_archive_with_folders_without_end_is_refused(
+    store: ModelStore, root: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/" * 1500 + "x", "deep")
+    with pytest.raises(InvalidArgument, match="deeper than 32 folders"):
+        store.deploy("m", tmp_path / "x.zip")
+    (tmp_path / "y.zip").write_bytes(b"no archive")
+    with pytest.raises(InvalidArgument, match="cannot be read as a zip file"):
+        store.deploy("m", tmp_path / "y.zip")
+    assert (visible(root), leftovers(root)) == ([], [])
+
+
 def test_an_archive_with_a_link_is_refused(store: ModelStore, root: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         member = zipfile.ZipInfo("link")
@@ -518,6 +532,50 @@ def test_removing(store: ModelStore, root: Path) -> None:
     assert leftovers(root) == []
     store.deploy("m", files("again"))
     assert [item.current for item in store.versions("m")] == [True]
+
+
+def test_whatever_many_do_at_once_answers_are_right_or_say_why(root: Path) -> None:
+    """Each client has a store of its own, as a process of its own has."""
+    wrong: list[BaseException] = []
+    loaded: list[str] = []
+
+    def act(number: int) -> None:
+        store, words = ModelStore(root), {"", "v1", "v2"}
+        changes: list[Callable[[], object]] = [
+            lambda: store.deploy("m@v1", files("v1")),
+            lambda: store.deploy("m@v2", files("v2")),
+            lambda: store.promote("m", "v2"),
+            lambda: store.roll_back("m"),
+            lambda: store.promote("m", "v1"),
+            lambda: store.remove("m@v1"),
+            lambda: list(store.entries()),
+            lambda: store.versions("m"),
+            lambda: store.remove("m"),
+        ]
+        for step in range(40):
+            try:
+                changes[(number * 5 + step * (number % 3 + 1)) % len(changes)]()
+                path = store.find("m")
+                if path is not None:
+                    store.verify("m", path)
+                    loaded.append(word_of(path))
+                    assert loaded[-1] in words
+            except (NotFound, AlreadyExists, FailedPrecondition, IncompleteModel):
+                continue
+            except FileNotFoundError:  # removed while it was being loaded
+                continue
+            except BaseException as error:  # noqa: BLE001 -- told below, in the test's own thread
+                wrong.append(error)
+
+    threads = [threading.Thread(target=act, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert loaded
+    ModelStore(root).names()
+    assert leftovers(root) == []
 
 
 @pytest.mark.parametrize("name", ["jobs.sqlite3", "jobs.sqlite3-wal"])

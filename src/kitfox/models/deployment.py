@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from kitfox.errors import FailedPrecondition, InvalidArgument, KitfoxError
 from kitfox.models.inspection import stray_link
-from kitfox.models.reference import check_file_names
+from kitfox.models.reference import DEEPEST, check_file_names
 from kitfox.modules import extract
 from kitfox.modules.archive import find_model_folder
 from kitfox.modules.manifest import (
@@ -67,6 +68,7 @@ def write_files(files: dict[str, bytes] | Path, folder: Path) -> Path:
         UnsafeArchive: The archive would write outside of the folder.
     """
     if isinstance(files, Path):
+        _check_depth(files)
         model = Path(find_model_folder(extract(files, folder)))
     else:
         model = folder
@@ -106,6 +108,20 @@ def copy_model(source: Path, folder: Path, root: Path) -> None:
         raise FailedPrecondition(f"{source}: {link} is a link that leads out of the model")
     for parent, _, _ in os.walk(folder, topdown=False):
         sync_folder(Path(parent))
+
+
+def _check_depth(archive: Path) -> None:
+    """Refuses folders in folders without end, on which all that walks through them would fail."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = opened.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return  # it is refused when it is unpacked, with the reason
+    for name in names:
+        if name.count("/") > DEEPEST:
+            raise InvalidArgument(
+                f"the archive's member {name[:80]!r}... lies deeper than {DEEPEST} folders"
+            )
 
 
 def link_or_copy(source: str, target: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kitfox.errors import KitfoxError
 from kitfox.modules import ModuleBase, model_class
-from kitfox.modules.manifest import IncompleteModel, read_manifest, size_problem
+from kitfox.modules.manifest import MANIFEST, IncompleteModel, read_manifest, size_problem
 
 __all__ = ["Measure", "ModelEntry", "inspect_model", "measure", "settled", "stray_link"]
 
@@ -57,15 +57,19 @@ class Measure:
 def measure(path: Path) -> Measure:
     """Looks at all files of a folder, or at one file; what vanishes meanwhile does not count."""
     found = _status(path)
-    size, files, changed = 0, 0, found.st_ctime if found else 0.0
-    if found is not None and stat.S_ISREG(found.st_mode):
-        return Measure(size=found.st_size, changed=changed, files=1)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        size, changed = (found.st_size, found.st_ctime) if found else (0, 0.0)
+        return Measure(size=size, changed=changed, files=1 if found else 0)
+    size, files, changed = 0, 0, found.st_ctime
     for entry in _walk(path):
-        if (status := _status(entry.path)) is not None:
-            changed = max(changed, status.st_ctime)
-            if stat.S_ISREG(status.st_mode):
-                size += status.st_size
-                files += 1
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        changed = max(changed, status.st_ctime)
+        if stat.S_ISREG(status.st_mode):
+            size += status.st_size
+            files += 1
     return Measure(size=size, changed=changed, files=files)
 
 
@@ -90,7 +94,7 @@ def settled(paths: Iterable[Path], *, period: float) -> set[Path]:
     wanted = set(paths)
     if period <= 0:
         return wanted
-    first = {path: measure(path) for path in wanted if not _is_sealed(path)}
+    first = {path: measure(path) for path in wanted if _status(path / MANIFEST) is None}
     now = time.time()
     doubtful = {path: found for path, found in first.items() if found.changed > now - _RECENT}
     if doubtful:
@@ -144,13 +148,6 @@ def _class_of(path: Path) -> tuple[type[ModuleBase] | None, str]:
         return None, str(error)
 
 
-def _is_sealed(path: Path) -> bool:
-    try:
-        return read_manifest(path) is not None
-    except IncompleteModel:
-        return False
-
-
 def _status(path: "str | Path") -> os.stat_result | None:
     try:
         return os.lstat(path)
@@ -160,12 +157,12 @@ def _status(path: "str | Path") -> os.stat_result | None:
 
 def _walk(path: "str | Path") -> Iterator["os.DirEntry[str]"]:
     """All that is in a folder, at any depth; links are not followed."""
-    try:
-        with os.scandir(path) as entries:
-            found = list(entries)
-    except OSError:
-        return
-    for entry in found:
-        yield entry
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
+    waiting: list[str | Path] = [path]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                found = list(entries)
+        except OSError:
+            continue
+        yield from found
+        waiting += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]

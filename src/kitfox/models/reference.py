@@ -10,12 +10,13 @@ from pathlib import PurePosixPath
 
 from kitfox.errors import InvalidArgument
 
-__all__ = ["ModelReference", "check_file_names", "check_model_id"]
+__all__ = ["DEEPEST", "ModelReference", "check_file_names", "check_model_id"]
 
 _LONGEST = 255
 """Bytes: what file systems allow for one name."""
 _LONGEST_PATH = 2048
-_DEEPEST = 32
+DEEPEST = 32
+"""How many folders deep a model's file may lie."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _NO_FILES = "Must provide at least one model_files entry and all must be valid file names"
@@ -121,9 +122,9 @@ def _check_file_name(name: str) -> str:
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts):
         raise InvalidArgument(f"{shown}: expected a path without '.', '..' or empty parts")
-    if len(parts) > _DEEPEST or any(_size(part, shown) > _LONGEST for part in parts):
+    if len(parts) > DEEPEST or any(_size(part, shown) > _LONGEST for part in parts):
         raise InvalidArgument(
-            f"{shown}: expected at most {_DEEPEST} parts of at most {_LONGEST} bytes each"
+            f"{shown}: expected at most {DEEPEST} parts of at most {_LONGEST} bytes each"
         )
     return name
 

@@ -18,7 +18,7 @@ from kitfox.models.reference import ModelReference
 from kitfox.models.versions import Promotion, Versions
 from kitfox.models.workspace import VERSIONS, Workspace, explaining
 from kitfox.modules.config import CONFIG_FILE
-from kitfox.modules.manifest import DigestCheck, IncompleteModel, read_manifest, seal
+from kitfox.modules.manifest import DamagedModel, DigestCheck, IncompleteModel, read_manifest, seal
 from kitfox.modules.publication import rename_new, sync_folder
 
 __all__ = ["ModelStore", "ModelVersion", "RemoteModels", "StoreItem"]
@@ -186,13 +186,17 @@ class ModelStore:
             raise ModelNotFound(model_id, reason="it was removed a moment ago")
         if path.is_relative_to(self.root) and (link := stray_link(path, self.root)):
             raise IncompleteModel(
-                f"Model {model_id}: {link} is a link that leads out of the models folder"
+                f"Model {model_id} cannot be loaded: {link} is a link that leads out of the models "
+                "folder"
             )
-        manifest = read_manifest(path)
-        if manifest is not None:
-            self._check_digests(path, manifest)
-        elif not settled([path], period=self._write_detection):
-            raise IncompleteModel(f"Model {model_id}: {path} is being written; try again later")
+        try:
+            manifest = read_manifest(path)
+            if manifest is not None:
+                self._check_digests(path, manifest)
+            elif not settled([path], period=self._write_detection):
+                raise IncompleteModel("it is being written; try again later")
+        except (IncompleteModel, DamagedModel) as error:
+            raise type(error)(f"Model {model_id} cannot be loaded: {error}") from error
 
     def deploy(self, model_id: str, files: ModelFiles) -> ModelEntry:
         """Publishes a model, or with `name@version` a further version of one.

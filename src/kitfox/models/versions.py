@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitfox.errors import FailedPrecondition, ModelNotFound, NotFound
+from kitfox.errors import FailedPrecondition, NotFound
 from kitfox.models.workspace import VERSIONS, Workspace, explaining
 from kitfox.modules.manifest import IncompleteModel, read_manifest
 from kitfox.modules.publication import (
@@ -83,7 +83,7 @@ class Versions:
         if parent == f"{VERSIONS}/{name}" and version[:1] not in ("", "."):
             return version
         if self._leads_outside(name):
-            raise ModelNotFound(name, reason="it is a link that leads out of the models folder")
+            raise NotFound(f"Model {name!r} is a link that leads out of the models folder")
         return None
 
     def current(self, name: str) -> str:
@@ -121,7 +121,7 @@ class Versions:
         for index in range(len(known), 0, -1):
             if known[index - 1].version == current:
                 return known[:index]
-        return [*known, Promotion(version=current)]
+        return [*known, Promotion(version=current, time=_published(self._root / name))]
 
     def add(self, name: str, version: str, source: Path) -> Path:
         """Gives a sealed model that lies in the workspace its place among the versions.
@@ -314,6 +314,15 @@ class Versions:
         write_file(written, json.dumps({"current": values}, indent=1).encode())
         written.replace(folder / _HISTORY)
         sync_folder(folder)
+
+
+def _published(path: Path) -> str:
+    """When a model was published; empty if it does not say."""
+    try:
+        manifest = read_manifest(path)
+    except IncompleteModel:
+        return ""
+    return manifest.created if manifest else ""
 
 
 def _is_free(path: Path) -> bool:

@@ -150,8 +150,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
-        raise IncompleteModel(f"{folder / MANIFEST} cannot be read: {error.strerror}") from error
-    return parse_manifest(text, str(folder / MANIFEST))
+        raise IncompleteModel(f"{MANIFEST} cannot be read: {error.strerror}") from error
+    return parse_manifest(text, MANIFEST)
 
 
 def parse_manifest(text: bytes, source: str) -> Manifest | None:
@@ -215,7 +215,7 @@ class DigestCheck:
             DamagedModel: A file's content is another than was published.
         """
         if problem := size_problem(folder, manifest):
-            raise IncompleteModel(f"{folder}: {problem}")
+            raise IncompleteModel(problem)
         for record in manifest.files:
             if record.link is None:
                 self._check(folder / record.path, record)
@@ -231,11 +231,11 @@ class DigestCheck:
                     return
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
-            raise IncompleteModel(f"{path} cannot be read: {error.strerror}") from error
+            raise IncompleteModel(f"{record.path} cannot be read: {error.strerror}") from error
         if digest != record.sha256:
             raise DamagedModel(
-                f"{path} is damaged: its SHA-256 is {digest[:16]}..., but {record.sha256[:16]}... "
-                "was published"
+                f"{record.path} is damaged: its SHA-256 is {digest[:16]}..., but "
+                f"{record.sha256[:16]}... was published"
             )
         with self._lock:
             if len(self._known) >= _MOST_REMEMBERED:
