@@ -10,14 +10,14 @@ a millisecond, so slow calls run in parallel and quick ones do not fight over th
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 from kitfox.logs import current_request
 from kitfox.modules import RequestContext
 
-__all__ = ["Executor", "ThreadExecutor"]
+__all__ = ["Call", "Executor", "ThreadExecutor"]
 
 _STALL_SECONDS = 0.001
 
@@ -37,7 +37,9 @@ class Executor(Protocol):
         """Lets running calls end and stops the threads or processes."""
 
 
-class _Call:
+class Call:
+    """A call on its way through an executor."""
+
     __slots__ = ("arguments", "context", "function", "future")
 
     def __init__(
@@ -57,7 +59,8 @@ class ThreadExecutor:
     """Threads that share one queue.
 
     Args:
-        threads: How many calls may run at the same time; threads are started when needed.
+        threads: How many calls may run at the same time; threads are started when needed. It may
+            be changed at any time (`limit`); what runs then goes on.
         loop: The event loop from which `submit` is called.
         name: Names the threads, for debuggers and logs.
     """
@@ -66,13 +69,18 @@ class ThreadExecutor:
         self, *, threads: int, loop: asyncio.AbstractEventLoop, name: str = "model"
     ) -> None:
         self.limit = threads
+        self.completed = 0
+        """The calls whose results have been handed back."""
+        self.last_completion = 0.0
+        """When the last one was, by the event loop's clock."""
         self._loop = loop
         self._name = name
-        self._queue: deque[_Call] = deque()
+        self._queue: deque[Call] = deque()
         self._results: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._running: list[Call | None] = []
         self._idle = 0
         self._waking = False
         self._reporting = False
@@ -96,7 +104,7 @@ class ThreadExecutor:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is closed")
-            self._queue.append(_Call(function, arguments, future, context))
+            self._queue.append(Call(function, arguments, future, context))
             waiting = self._waking or not self._wake_one()
         if waiting and not self._watching:
             self._watching = True
@@ -106,7 +114,35 @@ class ThreadExecutor:
     @property
     def has_room(self) -> bool:
         """Whether a call that is submitted now finds a thread that is free, or may be started."""
-        return self._idle > 0 or len(self._threads) < self.limit
+        return self.active < self.limit
+
+    @property
+    def active(self) -> int:
+        """The threads that are awake."""
+        return len(self._threads) - self._idle
+
+    @property
+    def waiting(self) -> int:
+        """The calls in the queue: none of them has begun. Some may have been given up."""
+        return len(self._queue)
+
+    @property
+    def threads(self) -> Sequence[threading.Thread]:
+        """The threads that have been started."""
+        return self._threads
+
+    def running(self) -> list[tuple[threading.Thread, Call]]:
+        """The calls that are being run, each with its thread."""
+        with self._lock:
+            pairs = zip(self._threads, self._running, strict=True)
+            return [(thread, call) for thread, call in pairs if call is not None]
+
+    def drop_cancelled(self) -> None:
+        """Forgets the calls in the queue that nobody waits for any more."""
+        with self._lock:
+            alive = [call for call in self._queue if not call.future.cancelled()]
+            self._queue.clear()
+            self._queue.extend(alive)
 
     def close(self) -> None:
         """Drops what waits, lets running calls end, and joins the threads."""
@@ -123,16 +159,18 @@ class ThreadExecutor:
 
     def _wake_one(self) -> bool:
         """Wakes or starts a thread, if there may be one more. Called with the lock held."""
+        if not self.has_room:
+            return False
         if self._idle:
             self._idle -= 1
-        elif len(self._threads) < self.limit:
+        else:
+            place = len(self._threads)
             thread = threading.Thread(
-                target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True
+                target=self._work, args=(place,), name=f"{self._name}-{place}", daemon=True
             )
             self._threads.append(thread)
+            self._running.append(None)
             thread.start()
-        else:
-            return False
         self._waking = True
         self._wake.put(True)
         return True
@@ -146,16 +184,18 @@ class ThreadExecutor:
         if self._watching:
             self._loop.call_later(_STALL_SECONDS, self._check_stall)
 
-    def _work(self) -> None:
+    def _work(self, place: int) -> None:
+        running = self._running
         while self._wake.get():
             with self._lock:
                 self._waking = False
             while True:
                 with self._lock:
-                    if not self._queue:
+                    if not self._queue or self.active > self.limit:
                         self._idle += 1
+                        running[place] = None
                         break
-                    call = self._queue.popleft()
+                    call = running[place] = self._queue.popleft()
                 # A caller that has gone away cancelled its future: its call is not run.
                 if call.future.cancelled():
                     continue
@@ -185,6 +225,8 @@ class ThreadExecutor:
         with self._lock:
             results, self._results = self._results, []
             self._reporting = False
+        self.completed += len(results)
+        self.last_completion = self._loop.time()
         for future, result, error in results:
             if future.cancelled():
                 continue
