@@ -21,6 +21,7 @@ from kitfox.models.executor import ThreadExecutor
 from kitfox.models.opening import OpenedModel, open_model
 from kitfox.models.settings import ExecutionSettings
 from kitfox.models.store import ModelStore, check_model_id
+from kitfox.models.watchdog import Watchdog
 from kitfox.modules import ModelConfigError, ModuleBase
 
 __all__ = ["LoadedModel", "ModelManager"]
@@ -95,6 +96,7 @@ class ModelManager:
         self.store = store
         self._threads = threads
         self._settings = settings or ExecutionSettings()
+        self._watchdog = Watchdog()
         self.stream_executor = stream_executor
         self.problems: dict[str, str] = {}
         self._lazy = lazy
@@ -178,6 +180,7 @@ class ModelManager:
     def close(self) -> None:
         """Stops loading and running."""
         self._loaders.shutdown(wait=False, cancel_futures=True)
+        self._watchdog.close()
         for model in self._loaded.values():
             model.execution.close()
         self.stream_executor.close()
@@ -236,6 +239,7 @@ class ModelManager:
             loop=loop,
             loaders=self._loaders,
             most_threads=self._threads,
+            watchdog=self._watchdog,
         )
         return opened, await loop.run_in_executor(self._loaders, _size_of, path)
 

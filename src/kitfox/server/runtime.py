@@ -164,6 +164,10 @@ def _open_models(
         gauges.bytes.set(sum(model.size for model in models.loaded.values()))
 
     models.on_change(measure)
+    metrics.watch_executions(
+        registry,
+        lambda: [(name, model.execution.figures()) for name, model in list(models.loaded.items())],
+    )
     return models
 
 
