@@ -235,11 +235,9 @@ class BatchExecutor:
 
     def _execute(self, batch: list[BatchCall]) -> None:
         started = time.perf_counter()
-        if self._prepare is not None:
-            self._prepare(self.plan.parallel if self.waiting else self.active)
         calls = [call for call in batch if not call.future.cancelled()]
         if calls:
-            self._report(self._run_all(calls))
+            self._report(self._prepared(calls))
         ended = time.perf_counter()
         mean = self._mean_weight = self._mean_weight or batch[0].weight or 1.0
         with self._changed:
@@ -257,6 +255,20 @@ class BatchExecutor:
             self._mean_seconds += 0.1 * (ended - started - self._mean_seconds)
 
     # -- the model's code
+
+    def _prepared(self, calls: list[BatchCall]) -> list[_Outcome]:
+        if self._prepare is not None:
+            try:
+                self._prepare(self.plan.parallel if self.waiting else self.active)
+            except Exception as err:  # noqa: BLE001 -- a library's code; the calls do not need it
+                self._prepare = None
+                log.warning(
+                    "Model %s: its library's threads are left as they are: %s",
+                    self._name,
+                    err,
+                    extra={"log_code": "<KFX20072W>"},
+                )
+        return self._run_all(calls)
 
     def _run_all(self, calls: list[BatchCall]) -> list[_Outcome]:
         if len(calls) == 1:
@@ -315,7 +327,7 @@ class BatchExecutor:
 
     # -- results
 
-    def _fail(self, call: BatchCall, err: Exception) -> None:
+    def _fail(self, call: BatchCall, err: BaseException) -> None:
         self._report([(call, None, err)])
 
     def _report(self, outcomes: list[_Outcome]) -> None:

@@ -57,7 +57,7 @@ class BatchQueue:
         shape: BatchShape,
         *,
         max_weight: float,
-        refuse: Callable[[BatchCall, Exception], object],
+        refuse: Callable[[BatchCall, BaseException], object],
     ) -> None:
         self._shape = shape
         self._max_weight = max_weight
@@ -79,7 +79,7 @@ class BatchQueue:
                 continue
             try:
                 call.weight = self._shape.weigh(call.arguments)
-            except Exception as err:  # noqa: BLE001 -- the author's code; the caller is told
+            except BaseException as err:  # noqa: BLE001 -- the author's code; the caller is told
                 self._refuse(call, err)
             else:
                 self._calls.append(call)
@@ -138,7 +138,10 @@ class BatchQueue:
 
     def _key(self, call: BatchCall) -> Hashable:
         if call.key is None:
-            call.key = self._shape.key(call.arguments)
+            try:
+                call.key = self._shape.key(call.arguments)
+            except Exception:  # noqa: BLE001 -- values of any kind; what cannot be compared goes alone
+                call.key = object()
         return call.key
 
     def _may_grow(self, batch: list[BatchCall], plan: Plan) -> bool:

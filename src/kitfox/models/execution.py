@@ -14,6 +14,7 @@ from kitfox.models.batch_executor import BatchExecutor
 from kitfox.models.batch_queue import BatchCall
 from kitfox.models.executor import Call, Executor, ThreadExecutor
 from kitfox.models.pace import Pace
+from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
 
 __all__ = ["Execution", "InThreads", "Submit"]
@@ -54,8 +55,9 @@ class InThreads:
 
     Args:
         model: The model.
-        executor: The threads.
-        pace: Bounds and tunes what they run; None: nothing does.
+        executor: The threads of calls that make streams, and of all calls unless others are given.
+        calls: The threads of the other calls.
+        pace: Bounds and tunes what those run; None: nothing does.
         batches: What runs the method `run` instead, if its calls can share batches.
         batch_pace: Bounds and tunes those.
         prepare: Called in a thread before a call, with the number of calls at the same time.
@@ -67,6 +69,7 @@ class InThreads:
         model: ModuleBase,
         executor: ThreadExecutor,
         *,
+        calls: ThreadExecutor | None = None,
         pace: Pace | None = None,
         batches: BatchExecutor | None = None,
         batch_pace: Pace | None = None,
@@ -74,6 +77,7 @@ class InThreads:
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.executor = executor
+        self._calls = calls or executor
         self._model = model
         self._pace = pace
         self._batches = batches
@@ -85,10 +89,10 @@ class InThreads:
         """What runs a synchronous method that makes one result."""
         if self._batches is not None and name == "run":
             return _admitting(self._batches.submit, self._batches, self._batch_pace)
-        function, submit = self._prepared(getattr(self._model, name)), self.executor.submit
+        function, submit = self._prepared(getattr(self._model, name)), self._calls.submit
         return _admitting(
             lambda arguments, context: submit(function, arguments, context),
-            self.executor,
+            self._calls,
             self._pace,
         )
 
@@ -104,16 +108,22 @@ class InThreads:
     def running(self) -> Sequence[tuple[Thread, Call | BatchCall]]:
         """The calls that are being run, each with its thread."""
         batches = [] if self._batches is None else self._batches.running()
-        return [*self.executor.running(), *batches]
+        streams = [] if self._calls is self.executor else self.executor.running()
+        return [*self._calls.running(), *streams, *batches]
+
+    def follow(self, plan: Plan) -> None:
+        """Runs its batches by a plan, until measurement says otherwise."""
+        if self._batches is not None:
+            self._batches.follow(plan)
 
     def figures(self) -> ExecutionFigures:
-        """What there is to say of its work."""
-        executor, batches = self.executor, self._batches
+        """What there is to say of its work; streams are not counted."""
+        calls, batches = self._calls, self._batches
         figures = ExecutionFigures(
-            calls=executor.completed,
-            limit=executor.limit,
-            running=len(executor.running()),
-            waiting=executor.waiting,
+            calls=calls.completed,
+            limit=calls.limit,
+            running=len(calls.running()),
+            waiting=calls.waiting,
             queue_seconds=0.0 if self._pace is None else self._pace.queue_seconds,
         )
         if batches is None:
@@ -133,16 +143,17 @@ class InThreads:
         self._on_close()
         if self._batches is not None:
             self._batches.close()
+        self._calls.close()
         self.executor.close()
 
     def _prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, called when its thread has been prepared."""
-        prepare, executor = self._prepare, self.executor
+        prepare, calls = self._prepare, self._calls
         if prepare is None:
             return function
 
         def call(**arguments: Any) -> Any:
-            prepare(executor.limit if executor.waiting else executor.active)
+            prepare(calls.limit if calls.waiting else calls.active)
             return function(**arguments)
 
         return call

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import Executor as Loaders
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ async def open_model(
     loaders: Loaders | None = None,
     most_threads: int = _MOST_THREADS,
     watchdog: Watchdog | None = None,
+    load: Callable[[Path], ModuleBase] = load_model,
 ) -> OpenedModel:
     """Loads a model to where it is to run.
 
@@ -54,6 +56,7 @@ async def open_model(
         loaders: The threads in which models of this process are loaded.
         most_threads: The most threads of a model whose `threads` are chosen by measurement.
         watchdog: Tells of calls that take too long.
+        load: Makes the model, in a thread of this process.
 
     Raises:
         Exception: Whatever the module's `load` raises.
@@ -63,11 +66,11 @@ async def open_model(
 
         replicas = await InProcesses.open(name, path, settings=settings, loop=loop)
         return OpenedModel(module=replicas.module, execution=replicas)
-    model = await loop.run_in_executor(loaders, load_model, path)
+    model = await loop.run_in_executor(loaders, load, path)
     maker = _Maker(name, model, settings, loop, most_threads, watchdog)
     execution = maker.inline() if settings.mode == "inline" else maker.in_threads()
     if watchdog is not None:
-        watchdog.watch(model, name=name, seconds=settings.run_seconds, running=execution.running)
+        watchdog.watch(maker, name=name, seconds=settings.run_seconds, running=execution.running)
     return OpenedModel(module=type(model), execution=execution)
 
 
@@ -93,16 +96,15 @@ class _Maker:
 
     def inline(self) -> Inline:
         """Runs it on the event loop, and its streams in threads."""
-        executor = ThreadExecutor(threads=self._most, loop=self._loop, name=self._name)
-        return Inline(self._model, executor, self._loop, on_close=self._forget)
+        return Inline(self._model, self._streams(), self._loop, on_close=self._forget)
 
     def in_threads(self) -> InThreads:
         """Runs it in threads, in batches if that is of use."""
         library = library_threads()
         prepare = None if library is None else library.share
         tuner = Tuner(self._space((1, True)))
-        executor = ThreadExecutor(threads=tuner.plan.parallel, loop=self._loop, name=self._name)
-        paces = [self._pace(PacedThreads(executor), tuner)]
+        calls = ThreadExecutor(threads=tuner.plan.parallel, loop=self._loop, name=self._name)
+        paces = [self._pace(PacedThreads(calls), tuner)]
         batches = None
         sizes = _sizes(self._settings.max_batch_size)
         shape = batch_shape(self._model, self._settings.batch_weight)
@@ -129,7 +131,8 @@ class _Maker:
 
         return InThreads(
             self._model,
-            executor,
+            self._streams(),
+            calls=calls,
             pace=paces[0],
             batches=batches,
             batch_pace=paces[-1],
@@ -137,9 +140,13 @@ class _Maker:
             on_close=stop,
         )
 
+    def _streams(self) -> ThreadExecutor:
+        """Threads for what makes streams: how long that takes is up to those who read them."""
+        return ThreadExecutor(threads=self._most, loop=self._loop, name=f"{self._name}-stream")
+
     def _forget(self) -> None:
         if self._watchdog is not None:
-            self._watchdog.forget(self._model)
+            self._watchdog.forget(self)
 
     def _space(self, *sizes: tuple[int, bool]) -> PlanSpace:
         return PlanSpace(
@@ -156,7 +163,6 @@ class _Maker:
             tuner,
             queue_limit=self._settings.queue_limit,
             loop=self._loop,
-            cores=self._cores,
         )
 
 

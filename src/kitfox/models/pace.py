@@ -24,13 +24,13 @@ _TICK = 0.02
 # Ticks without anything that waits until it is no longer looked at.
 _QUIET_TICKS = 25
 # What is measured at a time: so many seconds, and so many runs for each that runs beside others.
-_WINDOW = 0.2
+_WINDOW = 0.1
 _LONGEST_WINDOW = 2.0
 _RUNS = 3
 # Runs per second past which a call costs less than what could be gained.
 _TOO_QUICK = 3000
 # A thread that works less than this part of the time waits for something else.
-_WAITS = 0.1
+_WAITS = 0.04
 _CLOSE_LOOKS = 20
 _FAR_LOOKS = 16
 _PURGE_SECONDS = 0.005
@@ -134,7 +134,6 @@ class Pace:
         tuner: Chooses the plan.
         queue_limit: The most calls that may wait.
         loop: The event loop.
-        cores: The cores that there are.
     """
 
     def __init__(
@@ -145,7 +144,6 @@ class Pace:
         *,
         queue_limit: int,
         loop: asyncio.AbstractEventLoop,
-        cores: int,
     ) -> None:
         self.threshold = 0
         """`check` is to be called before a call is added to more than so many that wait."""
@@ -156,7 +154,6 @@ class Pace:
         self._tuner = tuner
         self._queue_limit = queue_limit
         self._loop = loop
-        self._cores = cores
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = 0
         self._looks = 0
@@ -164,7 +161,8 @@ class Pace:
         self._last_purge = 0.0
         self._start: Progress | None = None
         self._flush_until = 0
-        self._cpu: tuple[float, float, float] | None = None
+        self._cpu: tuple[float, float] | None = None
+        self._waits = 0
 
     @property
     def plan(self) -> Plan:
@@ -229,31 +227,27 @@ class Pace:
 
     def _only_waits(self) -> bool:
         """Whether the threads, all busy, have done next to nothing since the last look."""
-        if self._looks > _CLOSE_LOOKS and self._looks % _FAR_LOOKS > 1:
+        if self._looks > _CLOSE_LOOKS and self._looks % _FAR_LOOKS > 2:
             self._cpu = None
             return False
         before, self._cpu = self._cpu, None
         if self._executor.active < self.plan.parallel:
             return False
-        self._cpu = now = (
-            time.perf_counter(),
-            _cpu_of(self._executor.threads),
-            time.process_time(),
-        )
+        now = (time.perf_counter(), _cpu_of(self._executor.threads))
+        self._cpu = now
         if before is None:
             return False
-        seconds, threads, process = (b - a for a, b in zip(before, now, strict=True))
-        return (
-            threads < 0.5 * seconds
-            and threads < _WAITS * seconds * self._executor.active
-            and process < 0.85 * seconds * self._cores
-        )
+        seconds, threads = now[0] - before[0], now[1] - before[1]
+        # Twice in a row: a machine that has other work may leave a thread nothing for a while.
+        rests = threads < _WAITS * seconds * self._executor.active and threads < 0.5 * seconds
+        self._waits = self._waits + 1 if rests else 0
+        return self._waits > 1
 
     def _widen(self) -> None:
         before = self.plan
         if self._tuner.widen() != before:
             self._follow()
-            self._looks = 0
+            self._looks = self._waits = 0
             self._cpu = None
 
     # -- how much is done
@@ -275,7 +269,8 @@ class Pace:
         if runs > _TOO_QUICK * seconds and self.plan.size == 1:
             return
         before = self.plan
-        if self._tuner.observe((progress.work - start.work) / seconds, now) != before:
+        rate = (progress.work - start.work) / seconds
+        if self._tuner.observe(rate, now, narrow=not self._waits) != before:
             self._follow()
 
     def _abandon(self) -> None:

@@ -2,21 +2,27 @@
 
 A `Tuner` knows nothing of clocks, threads or models: it is told how much work was done in each
 stretch of time in which there was enough to do, and says how to go on. A challenger runs in turns
-with the plan in force, twice each, so that a load that changes meanwhile counts for both. It wins
-when it is clearly better; a loser is tried again ever more rarely.
+with the plan in force, so that a load that changes meanwhile counts for both, and it must do better
+each time: the machine has other work, too. A loser is tried again ever more rarely.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 __all__ = ["Plan", "PlanSpace", "Tuner"]
 
-# A challenger must do so much more; one that asks for less may do a little less.
+# A challenger must do so much more; one that is nearer to a call for each core, a little less.
 _GAIN = 1.05
-_SAME = 0.98
-_HOPELESS = 0.8
-_CLEAR = 1.3
-_FIRST_REST = 5.0
+_SAME = 0.97
+# Pairs of measurements that a verdict takes: at least, at most, and so many standard errors.
+_SOONEST = 2
+_PAIRS = 12
+_SURE = 1.5
+_SPREAD = 0.15
+_HOPELESS = 0.7
+_FIRST_REST = 3.0
 _LONGEST_REST = 300.0
 # After all have been tried: the part of the time that goes into further trials.
 _TRIAL_PART = 0.04
@@ -91,15 +97,16 @@ class Tuner:
         self._next_trial = 0.0
         self._began = 0.0
 
-    def observe(self, rate: float, now: float) -> Plan:
+    def observe(self, rate: float, now: float, *, narrow: bool = True) -> Plan:
         """Takes note of how much was done with `plan`, and says what to follow from now on.
 
         Args:
             rate: Work done per second, in a stretch with enough to do.
             now: The time in seconds, of any clock that goes forward.
+            narrow: Whether fewer calls at a time are worth a trial.
         """
         if self.plan is self.best:
-            if not self._before and not self._begin(now):
+            if not self._before and not self._begin(now, narrow):
                 return self.plan
             self._before.append(rate)
             self.plan = self._challenger
@@ -121,17 +128,19 @@ class Tuner:
         return self.plan
 
     def abandon(self) -> None:
-        """Breaks off a trial: there is not enough to do any more."""
+        """Has a trial rest: there is not enough to do. It goes on when there is."""
         self.plan = self.best
-        self._before, self._after = [], []
+        del self._before[len(self._after) :]
 
     def _forget(self) -> None:
         self._before, self._after = [], []
         self._rests.clear()
 
-    def _begin(self, now: float) -> bool:
+    def _begin(self, now: float, narrow: bool) -> bool:
         """Whether there is a challenger whose time has come."""
-        due = [plan for plan in self._candidates() if self._rests.get(plan, (0, 0))[0] <= now]
+        least = 1 if narrow else self.best.parallel
+        candidates = [plan for plan in self._space.around(self.best) if plan.parallel >= least]
+        due = [plan for plan in candidates if self._rests.get(plan, (0, 0))[0] <= now]
         untried = [plan for plan in due if plan not in self._rests]
         if not due or (not untried and now < self._next_trial):
             return False
@@ -139,31 +148,43 @@ class Tuner:
         self._began = now
         return True
 
-    def _candidates(self) -> Iterable[Plan]:
-        return dict.fromkeys(self._space.around(self.best))
-
     def _verdict(self) -> bool | None:
         """Whether the challenger is better; None when that is not sure yet."""
         before, after = self._before, self._after
-        first = after[0] / max(before[0], 1e-9)
-        if len(after) == 1:
-            # What is far off need not be tried twice.
-            return False if first < _HOPELESS else True if first > _CLEAR else None
-        needed = _SAME if _asks_less(self._challenger, self.best) else _GAIN
-        return sum(after) >= needed * sum(before)
+        ratios = [math.log(max(b, 1e-9) / max(a, 1e-9)) for a, b in zip(before, after, strict=True)]
+        count, mean = len(ratios), statistics.fmean(ratios)
+        if count < _SOONEST:
+            return None
+        # With a guess of the spread, as if two had been seen: few say little of it themselves.
+        squares = sum((item - mean) ** 2 for item in ratios)
+        spread = math.sqrt((2 * _SPREAD**2 + squares) / (count + 1))
+        doubt = _SURE * spread / math.sqrt(count)
+        nearer = self._is_nearer(self._challenger)
+        needed = math.log(_SAME if nearer else _GAIN)
+        if mean + doubt < needed:
+            return False
+        if mean - doubt > needed:
+            return True
+        if count < _PAIRS:
+            return None
+        return mean > needed and (nearer or mean > doubt / 2)
+
+    def _is_nearer(self, plan: Plan) -> bool:
+        """Whether a plan differs from the best in being nearer to one call for each core."""
+        same = (plan.size, plan.alike) == (self.best.size, self.best.alike)
+        return same and self._distance(plan) < self._distance(self.best)
+
+    def _distance(self, plan: Plan) -> float:
+        return abs(math.log(plan.parallel / self._space.cores))
 
     def _end(self, won: bool, now: float) -> None:
         lost = self._challenger
         if won:
             lost, self.best = self.best, self._challenger
-        hopeless = self._after[-1] < _HOPELESS * self._before[-1]
-        _, rest = self._rests.get(lost, (0.0, _FIRST_REST * (4 if hopeless else 1)))
+        hopeless = sum(self._after) < _HOPELESS * sum(self._before)
+        _, rest = self._rests.get(lost, (0.0, _FIRST_REST * (2 if hopeless else 1)))
         self._rests[lost] = (now + rest, min(rest * 2, _LONGEST_REST))
         self._rests.pop(self.best, None)
         self._before, self._after = [], []
         self._next_trial = now + (now - self._began) / _TRIAL_PART
         self.plan = self.best
-
-
-def _asks_less(plan: Plan, than: Plan) -> bool:
-    return (plan.size, plan.alike) == (than.size, than.alike) and plan.parallel < than.parallel
