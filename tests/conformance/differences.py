@@ -10,24 +10,12 @@ from fnmatch import fnmatchcase
 
 __all__ = ["DIFFERENT", "pattern_of"]
 
-MODEL_MESH = "open: the model-mesh service is not built yet"
 
 DIFFERENT: dict[str, dict[str, str]] = {
-    "example": {
-        "grpc-runtime-status": MODEL_MESH,
-        "grpc-model-size*": MODEL_MESH,
-        "grpc-predict-size*": MODEL_MESH,
-        "grpc-load-model*": MODEL_MESH,
-        "predict-loaded-model": MODEL_MESH,
-        "grpc-unload-model*": MODEL_MESH,
-    },
     "kinds": {
         "grpc-choice-lists-empty": (
             "an empty list stays the member that it came as; recorded was the first member"
         ),
-    },
-    "faults": {
-        "mmesh-*[!e]": MODEL_MESH,  # not mmesh-run-gone
     },
 }
 

@@ -7,12 +7,14 @@ from typing import Any
 import grpc
 import pytest
 
+from kitfox.data import codec_of
 from kitfox.interfaces.runtime.management import (
     ListModelsRequest,
     ListModelsResponse,
     ModelDescription,
     ModelIdRequest,
 )
+from kitfox.services.model_mesh import model_mesh_methods
 from tests.services.managed import MANAGE, ManagedServer, config_of, managed
 from tests.waiting import wait_for
 
@@ -169,6 +171,22 @@ def test_grpc_says_the_same(server: ManagedServer) -> None:
         call("Show", ModelIdRequest(model_id="nope"), ModelDescription)
     error: Any = caught.value
     assert error.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("place", ["/etc", "../..", "client/models", "", "client/models/../x"])
+def test_a_model_mesh_reaches_nothing_outside_the_models_folder(
+    server: ManagedServer, place: str
+) -> None:
+    messages = {method.name: method for method in model_mesh_methods()}
+    with server.channel() as channel:
+        for name in ("loadModel", "predictModelSize"):
+            request: Any = messages[name].request
+            call: Any = channel.unary_unary(messages[name].path)
+            data = codec_of(request).encode(request(modelId="mesh", modelPath=place))
+            with pytest.raises(grpc.RpcError) as caught:
+                call(data, timeout=30)
+            error: Any = caught.value
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_what_is_removed_by_hand_is_no_longer_listed(server: ManagedServer) -> None:

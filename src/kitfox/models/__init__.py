@@ -3,6 +3,7 @@
 from kitfox.models.execution import Execution, InThreads, Submit
 from kitfox.models.executor import Executor, ThreadExecutor
 from kitfox.models.failures import LoadFailure
+from kitfox.models.identity import files_at
 from kitfox.models.inspection import ModelEntry
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
@@ -40,6 +41,7 @@ __all__ = [
     "ThreadExecutor",
     "check_model_id",
     "collect",
+    "files_at",
     "generate",
     "open_model",
     "open_store",

@@ -364,7 +364,7 @@ class ModelManager:
             load.end(Unavailable(f"Model {model_id} was not loaded to the end"))
             raise
         except Exception as err:  # noqa: BLE001 -- an edge: module code of any kind has run
-            error = await self._failed(model_id, path, files, err)
+            error = await self._failed(model_id, path, files, err, remember=follows_store)
             if not load.future.done():
                 load.future.set_exception(error)
         finally:
@@ -394,7 +394,7 @@ class ModelManager:
             load.future.set_result(model)
 
     async def _failed(
-        self, model_id: str, path: Path, files: Files | None, err: Exception
+        self, model_id: str, path: Path, files: Files | None, err: Exception, *, remember: bool
     ) -> KitfoxError:
         """Logs and remembers a failure; the error for those who wait."""
         now = await asyncio.to_thread(files_if_any, path)
@@ -406,8 +406,9 @@ class ModelManager:
         if isinstance(err, ResourceExhausted):
             return error
         last = self._failures.get(model_id)
-        failure = self._failures.note(model_id, path, files, error, err)
-        is_news = last is None or last.reason != failure.reason
+        is_news = last is None or last.reason != reason_of(err)
+        if remember:  # the other ids are those that callers make up
+            self._failures.note(model_id, path, files, error, err)
         log.log(
             40 if is_news else 20,
             "Model %s at %s could not be loaded: %s",

@@ -20,6 +20,7 @@ _SERVICE_KINDS = {
     Purpose.RUNTIME_INFO: "info",
     Purpose.DEPLOY: "model deployment",
     Purpose.MODEL_LIST: "model management",
+    Purpose.MESH_LOAD: "model mesh",
     Purpose.HEALTH_CHECK: "health",
     Purpose.REFLECTION: "reflection",
 }

@@ -30,6 +30,7 @@ from kitfox.services.inference import InferenceHandler, StreamingInferenceHandle
 from kitfox.services.job_states import WIRE_STATES
 from kitfox.services.management import SIZE_FACTOR, Deployment, ModelManagement
 from kitfox.services.methods import Context, Handler, Method, Purpose, StreamHandler
+from kitfox.services.model_mesh import ModelMesh
 from kitfox.services.reflection import Descriptions, Reflection
 from kitfox.training import Job, JobState
 
@@ -37,6 +38,10 @@ __all__ = ["Predictions", "Services", "Trainings", "bind"]
 
 
 _REFRESH_SECONDS = 5.0
+_MESH = {
+    *(Purpose.MESH_LOAD, Purpose.MESH_UNLOAD, Purpose.MESH_PREDICT_SIZE),
+    *(Purpose.MESH_SIZE, Purpose.MESH_STATUS),
+}
 _MANAGEMENT = {
     *(Purpose.MODEL_LIST, Purpose.MODEL_SHOW, Purpose.MODEL_LOAD, Purpose.MODEL_UNLOAD),
     *(Purpose.MODEL_RELOAD, Purpose.MODEL_PROMOTE, Purpose.MODEL_ROLL_BACK),
@@ -240,6 +245,8 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
     models = services.models
     if method.purpose in _MANAGEMENT:
         return ModelManagement(models).handler(method.purpose)
+    if method.purpose in _MESH:
+        return ModelMesh(models).handler(method.purpose)
     match method.purpose:
         case Purpose.INFERENCE if method.is_streaming:
             return StreamingInferenceHandler(method, models)

@@ -21,6 +21,7 @@ from kitfox.modules import MethodSignature, ModuleBase, TaskBase, element_type, 
 from kitfox.services import names as naming
 from kitfox.services.fixed import fixed_methods, management_methods
 from kitfox.services.methods import BodyStyle, Method, MethodTable, Purpose, Route
+from kitfox.services.model_mesh import model_mesh_methods
 from kitfox.services.names import Names
 from kitfox.services.protocols import protocol_methods
 from kitfox.services.requests import (
@@ -114,7 +115,7 @@ def build_table(
         services.append(names.training_service)
     rows += fixed_methods(inference=inference, training=training)
     if protocols:
-        rows += management_methods(prefix) if inference else []
+        rows += [*management_methods(prefix), *model_mesh_methods()] if inference else []
         rows += protocol_methods()
     messages = [*_job_messages(rows, names), *_declared_messages(library)]
     return MethodTable(rows, services=services, messages=messages)
