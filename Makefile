@@ -9,7 +9,7 @@ PEERS := CAIKIT_PYTHON=$(CURDIR)/$(VENV)/caikit/bin/python \
     SCHEMATHESIS=$(CURDIR)/$(VENV)/schemathesis/bin/schemathesis
 PEERS_INSTALLED := $(VENV)/.programs $(VENV)/.caikit $(VENV)/.node $(VENV)/.schemathesis
 
-.PHONY: abuse bench-data check clean conformance conformance-short demo format fuzz help test
+.PHONY: abuse bench-data check clean conformance conformance-short demo format fuzz help model-traffic test
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -29,6 +29,9 @@ conformance-short: $(VENV)/.installed-dev $(PEERS_INSTALLED) ## the same without
 abuse: $(VENV)/.installed-dev ## hostile clients against both engines, ten times as many as in `make test`
 	KITFOX_ABUSE=10 $(BIN)/python -m pytest tests/abuse tests/server/test_cancellation.py \
 	    --numprocesses 2 --dist loadscope
+
+model-traffic: $(VENV)/.installed-dev ## models that come, go and change while they are called, for a minute each
+	KITFOX_MODELS_SECONDS=60 $(BIN)/python -m pytest tests/services/test_management_traffic.py
 
 fuzz: $(VENV)/.installed-dev ## a million requests that are nearly right; CASES and SEED choose others
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))

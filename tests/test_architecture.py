@@ -23,7 +23,7 @@ MAY_IMPORT = {
     # `export` only when somebody asks for the documents: a test below keeps it so.
     "server": {"data", "models", "services", "export"},
     "client": {"data", "services"},
-    "cli": {"data", "models", "training", "services", "server", "export"},
+    "cli": {"data", "modules", "models", "training", "services", "server", "export"},
     # Names only: they are looked up by text.
     "caikit": {"toolkit"},
     "toolkit": {

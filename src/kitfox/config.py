@@ -10,16 +10,17 @@ Relative paths in a file are relative to the folder of that file.
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 
 from kitfox.errors import InvalidArgument
 
-__all__ = ["Config", "ConfigError", "describe", "load", "parse"]
+__all__ = ["Config", "ConfigError", "describe", "layer_execution", "load", "parse", "parse_bytes"]
 
 
 class ConfigError(InvalidArgument):
@@ -29,9 +30,13 @@ class ConfigError(InvalidArgument):
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port number, 0 to 65535")]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 Bytes = Annotated[int, msgspec.Meta(ge=1024)]
 # The most that Envoy can be told.
 HeaderBytes = Annotated[int, msgspec.Meta(ge=1024, le=8 * 1024 * 1024)]
+
+
+S = TypeVar("S")
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,15 +103,25 @@ class Tls(Section, frozen=True):
     client: TlsClient = TlsClient()
 
 
+class Batching(Section, frozen=True):
+    """caikit's way to say how calls are batched; `models.execution` says it with more words."""
+
+    size: Natural = 0
+    collect_delay_s: Seconds = 0
+
+
 class Runtime(Section, frozen=True):
     """The server and what it serves; the names are caikit's."""
 
-    library: str = ""
+    library: str | list[str] = ""
     python_path: list[str] = []
     local_models_dir: str = "models"
     load_new_local_models: bool = True
     lazy_load_local_models: bool = False
     lazy_load_poll_period_seconds: Seconds | None = 10
+    lazy_load_write_detection_period_seconds: Seconds | None = 0.05
+    lazy_load_retries: Natural = 2
+    load_threads: Positive | None = 2
     wait_for_initial_model_loads: bool = True
     server_thread_pool_size: Positive = 100
     tls: Tls = Tls()
@@ -115,6 +130,13 @@ class Runtime(Section, frozen=True):
     metrics: Metrics = Metrics()
     training: TrainingOutput = TrainingOutput()
     service_generation: ServiceGeneration = ServiceGeneration()
+    batching: dict[str, Batching] = {}
+
+    @property
+    def libraries(self) -> list[str]:
+        """The packages to serve: a list as it is, text by its commas."""
+        named = self.library.split(",") if isinstance(self.library, str) else self.library
+        return [name.strip() for name in named if name.strip()]
 
 
 class Cors(Section, frozen=True):
@@ -165,6 +187,44 @@ class Jobs(Section, frozen=True):
     result_dir: str | None = None
 
 
+class ModelExecution(Section, frozen=True):
+    """How the calls of a model are run."""
+
+    mode: Literal["thread", "inline", "process"] = "thread"
+    threads: Natural = 0
+    queue_limit: Positive = 1000
+    run_seconds: Seconds = 0
+    max_batch_size: Natural = 0
+    max_batch_delay_seconds: Seconds = 0
+    batch_weight: str = ""
+    max_batch_weight: Natural = 0
+    replicas: Positive = 1
+    devices: list[str] = []
+    retry: bool = False
+
+
+class Models(Section, frozen=True):
+    """How models are kept and run, and where they come from beside the models folder."""
+
+    execution: ModelExecution = ModelExecution()
+    settings: dict[str, dict[str, Any]] = {}
+    load_seconds: Seconds = 600
+    memory_budget: int | str = 0
+    memory_wait_seconds: Seconds = 5
+    remote: list[str] = []
+    remote_seconds: Annotated[float, msgspec.Meta(gt=0)] = 20
+    cache_dir: str = "model_cache"
+
+    @property
+    def budget_bytes(self) -> int:
+        """The memory budget as a number of bytes.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        return parse_bytes(self.memory_budget, "models.memory_budget")
+
+
 class DataStreams(Section, frozen=True):
     """Where training data is looked for."""
 
@@ -185,6 +245,7 @@ class Config(Section, frozen=True):
     server: Server = Server()
     training: Training = Training()
     jobs: Jobs = Jobs()
+    models: Models = Models()
     data_streams: DataStreams = DataStreams()
     log: Log = Log()
 
@@ -204,6 +265,7 @@ _PATHS = (
     ("runtime", "tls", "server", "key"),
     ("runtime", "tls", "server", "cert"),
     ("runtime", "tls", "client", "cert"),
+    ("models", "cache_dir"),
     ("jobs", "result_dir"),
     ("data_streams", "file_source_base"),
 )
@@ -253,8 +315,63 @@ def parse(values: Mapping[str, Any], *, source: str) -> Config:
         ConfigError: An unknown key, or a value of the wrong type or range.
     """
     _check_names(values, Config, source, ())
+    config = _convert(values, Config, source)
+    parse_bytes(config.models.memory_budget, f"{source}: models.memory_budget")
+    for model, keys in config.models.settings.items():
+        layer_execution(keys, source=f"{source}: models.settings.{model}")
+    return config
+
+
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+_UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_bytes(value: int | str, source: str) -> int:
+    """A number of bytes, given as such or as text with a unit.
+
+    Args:
+        value: What a file would hold.
+        source: Named in errors.
+
+    Raises:
+        ConfigError: It is no number of bytes.
+
+    Example:
+        >>> parse_bytes("1.5 GiB", "test")
+        1610612736
+    """
+    text = str(value).strip()
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text, re.ASCII)
+    unit = None if found is None else _UNITS.get(found[2].upper())
+    if found is None or unit is None:
+        raise ConfigError(f"{source}: {text!r}: expected a number of bytes, or text such as '2GiB'")
+    return int(found[1]) * unit if found[1].isdigit() else int(float(found[1]) * unit)
+
+
+def layer_execution(*layers: Mapping[str, Any], source: str) -> ModelExecution:
+    """What several groups of keys of `models.execution` come to, later ones winning key by key.
+
+    Args:
+        layers: What a file would hold.
+        source: Named in errors.
+
+    Raises:
+        ConfigError: An unknown key, or a value of the wrong type or range.
+
+    Example:
+        >>> layer_execution({"threads": 2, "retry": True}, {"threads": 4}, source="test").threads
+        4
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _check_names(layer, ModelExecution, source, ())
+        merged.update(layer)
+    return _convert(merged, ModelExecution, source)
+
+
+def _convert(values: Mapping[str, Any], kind: type[S], source: str) -> S:
     try:
-        return msgspec.convert(values, Config, strict=False)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as err:
         text, _, path = str(err).partition(" - at `$.")
         raise ConfigError(f"{source}: {path.rstrip('`') or 'top level'}: {text}") from err
@@ -350,7 +467,7 @@ def _leaves(
     for name, kind in get_type_hints(section, include_extras=True).items():
         if isinstance(kind, type) and issubclass(kind, Section):
             yield from _leaves(kind, (*prefix, name))
-        elif get_origin(kind) is not list:
+        elif get_origin(kind) not in (list, dict):
             yield (*prefix, name), kind
 
 

@@ -7,10 +7,17 @@ import itertools
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -18,7 +25,18 @@ from prometheus_client.utils import floatToGoString
 
 from kitfox.errors import Code
 
-__all__ = ["CallMetrics", "ModelMetrics", "new_registry", "watch_calls"]
+__all__ = [
+    "BATCH_SIZES",
+    "CallMetrics",
+    "ExecutionFigures",
+    "ModelMetrics",
+    "new_registry",
+    "watch_calls",
+    "watch_executions",
+]
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+"""The bounds by which batches are counted."""
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 # Model ids in labels come from clients: past this many, calls of unknown ones share a label.
@@ -115,3 +133,72 @@ class ModelMetrics:
         self.bytes = Gauge(
             "total_loaded_models_size", "Bytes of the loaded models' files", registry=registry
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionFigures:
+    """What there is to say of how the calls of one model are run."""
+
+    calls: int
+    """The calls that have been run since it was loaded."""
+    limit: int
+    """How many may run at the same time, as things are."""
+    running: int = 0
+    """The calls that are being run."""
+    waiting: int = 0
+    """The calls that wait."""
+    queue_seconds: float = 0.0
+    """How long calls have waited, together."""
+    batches: Sequence[int] = ()
+    """Batches by size, between the bounds of `BATCH_SIZES`; empty when there are none."""
+    batched_calls: int = 0
+    """The calls that were run in batches."""
+
+
+class _Executions(Collector):
+    """Figures of loaded models, read when Prometheus asks: a model that is gone has no rows."""
+
+    def __init__(self, read: Callable[[], Iterable[tuple[str, ExecutionFigures]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        rows = list(self._read())
+        labels = ["model_id"]
+        for name, text, pick in _GAUGES:
+            gauge = GaugeMetricFamily(name, text, labels=labels)
+            for model_id, figures in rows:
+                gauge.add_metric([model_id], pick(figures))
+            yield gauge
+        waits = SummaryMetricFamily(
+            "model_queue_seconds", "Seconds that calls have waited for the model", labels=labels
+        )
+        for model_id, figures in rows:
+            waits.add_metric([model_id], figures.calls, figures.queue_seconds)
+        yield waits
+        sizes = HistogramMetricFamily("model_batch_size", "Calls in a batch", labels=labels)
+        names = [*map(str, BATCH_SIZES), "+Inf"]
+        for model_id, figures in rows:
+            if figures.batches:
+                buckets = list(zip(names, itertools.accumulate(figures.batches), strict=True))
+                sizes.add_metric([model_id], buckets, sum_value=figures.batched_calls)
+        yield sizes
+
+
+_GAUGES: tuple[tuple[str, str, Callable[[ExecutionFigures], float]], ...] = (
+    ("model_calls_waiting", "Calls that wait for the model", lambda item: item.waiting),
+    ("model_calls_running", "Calls that the model is working on", lambda item: item.running),
+    ("model_calls_limit", "Calls that may run at the same time", lambda item: item.limit),
+)
+
+
+def watch_executions(
+    registry: CollectorRegistry, read: Callable[[], Iterable[tuple[str, ExecutionFigures]]]
+) -> None:
+    """Offers how the calls of each model are run.
+
+    Args:
+        registry: What Prometheus reads.
+        read: Gives the figures of each loaded model by its id; called when they are asked for.
+    """
+    registry.register(_Executions(read))

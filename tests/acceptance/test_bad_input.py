@@ -224,7 +224,7 @@ def test_broken_models_are_named_and_the_others_served(
         ("nameless", "module_id"),
     ):
         assert [text for text in errors if f"Model {name} " in text and words in text], errors
-        assert re.search(rf"{name} +broken .*{words}", listing), listing
+        assert re.search(rf"{name} +incomplete .*{words}", listing), listing
         answer = server.http("POST", TASK, {**GOOD, "model_id": name})
         assert answer.status == (500 if name in ("garbled", "nameless") else 404)
         assert name in answer.json["details"]

@@ -242,4 +242,4 @@ def test_the_command_line_does_the_same(server: Server) -> None:
     done = server.kitfox("jobs", "show", training_id)
     assert "HelloWorldModule" in done.stdout, done.stderr
     done = server.kitfox("models")
-    assert re.search(r"example +ok +HelloWorldModule +0\.0\.1", done.stdout), done.stdout
+    assert re.search(r"example +ready +HelloWorldModule +0\.0\.1", done.stdout), done.stdout

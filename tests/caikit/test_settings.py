@@ -196,6 +196,16 @@ def test_the_server_gets_what_it_knows(caplog: pytest.LogCaptureFixture) -> None
     assert config.load(environ={}, overrides=found).runtime.library == "example"
 
 
+def test_the_server_gets_the_groups_that_are_named_by_models() -> None:
+    batching = {"default": {"size": 8, "collect_delay_s": 0.1}}
+    found = server_overrides(
+        make(runtime={"batching": batching}, models={"settings": {"fox": {"threads": 2}}}).current
+    )
+    loaded = config.load(environ={}, overrides=found)
+    assert loaded.runtime.batching["default"].size == 8
+    assert loaded.models.settings == {"fox": {"threads": 2}}
+
+
 def test_a_value_that_says_nothing_leaves_the_servers_default() -> None:
     settings = make(
         runtime={

@@ -302,7 +302,7 @@ ANSWERS: dict[str, dict[str, Answer]] = {
         "trouble-save-status": SAME,
         "no-model-name": INVALID,
         "no-model-name-status": Answer(code="NOT_FOUND"),
-        "same-model-name-run": grpc_ok({"text": "p: fine"}),
+        "same-model-name-run": grpc_ok({"text": "p"}),
         "http-zeros": SAME,
         "http-zeros-status": HTTP_COMPLETED,
         "http-zeros-run": ok(

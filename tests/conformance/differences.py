@@ -10,39 +10,12 @@ from fnmatch import fnmatchcase
 
 __all__ = ["DIFFERENT", "pattern_of"]
 
-MODEL_MESH = "open: the model-mesh service is not built yet"
-MANAGEMENT = "open: models are not deployed and undeployed over the network yet"
 
 DIFFERENT: dict[str, dict[str, str]] = {
-    "example": {
-        "grpc-runtime-status": MODEL_MESH,
-        "grpc-model-size*": MODEL_MESH,
-        "grpc-predict-size*": MODEL_MESH,
-        "grpc-load-model*": MODEL_MESH,
-        "predict-loaded-model": MODEL_MESH,
-        "grpc-unload-model*": MODEL_MESH,
-    },
     "kinds": {
         "grpc-choice-lists-empty": (
             "an empty list stays the member that it came as; recorded was the first member"
         ),
-    },
-    "faults": {
-        "deploy": MANAGEMENT,
-        "deploy-[!b]*": MANAGEMENT,
-        "deploy-b*[!n]": MANAGEMENT,  # not deploy-bad-model-run: nothing is there either way
-        "deployed-run": MANAGEMENT,
-        "undeploy": MANAGEMENT,
-        "undeploy-*": MANAGEMENT,
-        "http-deploy": MANAGEMENT,
-        "http-deploy-*": MANAGEMENT,
-        "http-deployed-run": MANAGEMENT,
-        "http-undeploy": MANAGEMENT,
-        "http-undeploy-*": MANAGEMENT,
-        "mmesh-*[!e]": MODEL_MESH,  # not mmesh-run-gone
-    },
-    "trainlab": {
-        "same-model-name-run": "open: a model that is trained anew is not loaded anew",
     },
 }
 

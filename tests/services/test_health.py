@@ -65,7 +65,6 @@ async def health_of(folder: Path) -> AsyncIterator[tuple[Health, ModelManager]]:
     loop = asyncio.get_running_loop()
     models = ModelManager(
         store=ModelStore(folder),
-        threads=1,
         stream_executor=ThreadExecutor(threads=1, loop=loop),
     )
     health = Health(models=models, services=[SERVICE])

@@ -163,10 +163,8 @@ def test_the_host_and_the_question_come_back() -> None:
 def test_the_newer_version_lists_everything_and_the_older_what_caikit_does() -> None:
     every = DESCRIPTIONS.services()
     assert every == sorted(TABLE.services())
-    assert set(DESCRIPTIONS.services_of_caikit()) == {
-        *every,
-        "mmesh.ModelRuntime",
-    } - {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"}
+    ours = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "kitfox.models.Models"}
+    assert set(DESCRIPTIONS.services_of_caikit()) == set(every) - ours
 
 
 @pytest.mark.parametrize("method", [V1, V1ALPHA])
@@ -230,12 +228,12 @@ def test_the_older_version_lists_what_was_recorded(channel: grpc.Channel) -> Non
 
 def test_the_newer_version_lists_everything(channel: grpc.Channel) -> None:
     assert list_services(channel, "v1") == sorted(
-        {
+        [
             *recorded_services(),
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
-        }
-        - {"mmesh.ModelRuntime"}
+            "kitfox.models.Models",
+        ]
     )
 
 

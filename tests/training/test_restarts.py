@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from kitfox.modules import load_model
+from kitfox.modules.publication import make_folder
 from kitfox.training import Job, JobState, JobStore
 from kitfox.training.processes import is_running, start_token
-from kitfox.training.publication import is_published, make_folder, partial_path, put_in_place, seal
+from kitfox.training.publication import is_published, partial_path, put_in_place, seal
 from tests.waiting import wait_for
 
 from .conftest import LIBRARIES, Trainings

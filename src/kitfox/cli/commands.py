@@ -9,6 +9,7 @@ import typer
 
 from kitfox import __version__, config
 from kitfox.cli.export_commands import export
+from kitfox.cli.model_commands import models
 from kitfox.errors import KitfoxError
 
 __all__ = ["main"]
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 jobs = typer.Typer(help="Look at trainings, and cancel them.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
+app.add_typer(models, name="models")
 app.add_typer(export, name="export")
 
 ConfigFiles = Annotated[
@@ -111,14 +113,6 @@ def train(
         _show(end)
         if end["state"] != "COMPLETED":
             raise typer.Exit(1)
-
-
-@app.command()
-def models(config_files: ConfigFiles = _NO_FILES) -> None:
-    """Lists the models of the models folder, the broken ones with the reason."""
-    from kitfox.cli.listings import show_models
-
-    show_models(config.load(*config_files))
 
 
 @jobs.command("list")

@@ -65,7 +65,7 @@ def export_openapi(
 
     settings = config.load(*config_files)
     table = _table(settings)
-    document = openapi_document(table, info=library_info(settings.runtime.library))
+    document = openapi_document(table, info=library_info(",".join(settings.runtime.libraries)))
     text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
     if str(file) == "-":
         sys.stdout.write(text)
@@ -95,16 +95,8 @@ def check(
 
 def _table(settings: Config) -> "MethodTable":
     """The methods of the library that the configuration names, as its server would offer them."""
-    from kitfox.services import Names, build_table, import_library
+    from kitfox.services import configured_table
 
     runtime = settings.runtime
     sys.path[:0] = [path for path in runtime.python_path if path not in sys.path]
-    import_library(runtime.library)
-    generation = runtime.service_generation
-    return build_table(
-        runtime.library,
-        names=Names.of(runtime.library, domain=generation.domain, package=generation.package),
-        route_prefix=runtime.http.route_prefix,
-        inference=generation.enable_inference,
-        training=generation.enable_training,
-    )
+    return configured_table(runtime)

@@ -1,38 +1,49 @@
 """Tables of models and trainings for a terminal."""
 
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from kitfox.config import Config
 from kitfox.errors import NotFound
-from kitfox.models import ModelStore
-from kitfox.services import import_library
 from kitfox.training import Job, JobStore
 
 _UNLIMITED = 10_000
 
-__all__ = ["show_job", "show_jobs", "show_models"]
+__all__ = ["show_job", "show_jobs", "show_model", "show_models"]
 
 
-def show_models(config: Config) -> None:
-    """Prints the models of the models folder, the broken ones with the reason."""
-    sys.path[:0] = config.runtime.python_path
-    import_library(config.runtime.library)
-    root = Path(config.runtime.local_models_dir)
-    table = _table("model", "state", "module", "version", "path or problem")
-    for entry in ModelStore(root).entries():
-        module = entry.module
+def show_models(models: Iterable[Mapping[str, Any]]) -> None:
+    """Prints models, a line each.
+
+    Args:
+        models: What is known of each, as the server tells it.
+    """
+    table = _table("model", "state", "module", "version", "size", "path or problem")
+    for model in models:
         table.add_row(
-            entry.name,
-            "broken" if entry.problem else "ok",
-            module.MODULE_NAME if module else "",
-            module.MODULE_VERSION if module else "",
-            entry.problem or str(entry.path),
+            model["model_id"],
+            model["state"],
+            " ".join(filter(None, (model.get("module_name"), model.get("module_version")))),
+            model.get("version") or "",
+            str(model.get("size") or ""),
+            model.get("last_error") or model.get("path") or "",
         )
-    _print(table, empty=f"no models in {root}")
+    _print(table, empty="no models")
+
+
+def show_model(model: Mapping[str, Any]) -> None:
+    """Prints all that is known of one model."""
+    table = _table("", "")
+    for name, value in model.items():
+        if value not in (None, "", [], {}):
+            lines = value if isinstance(value, list) else [value]
+            table.add_row(name, ("\n" if name == "log" else ", ").join(map(str, lines)))
+    _print(table, empty="")
 
 
 def show_jobs(config: Config) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kitfox.config import Config
 from kitfox.errors import InvalidArgument, KitfoxError, Unavailable
-from kitfox.services import Method, Names, Purpose, build_table, import_library
+from kitfox.services import Method, Purpose, configured_table
 
 __all__ = ["ServerCalls"]
 
@@ -35,14 +35,15 @@ class ServerCalls:
 
             self._tls = client_context(config, is_own=not url)
         sys.path[:0] = config.runtime.python_path
-        library = config.runtime.library
-        import_library(library)
-        generation = config.runtime.service_generation
-        self._table = build_table(
-            library,
-            names=Names.of(library, domain=generation.domain, package=generation.package),
-            route_prefix=config.runtime.http.route_prefix,
-        )
+        self._table = configured_table(config.runtime, protocols=True)
+
+    def greet(self) -> None:
+        """Finds out whether the server answers.
+
+        Raises:
+            Unavailable: It does not.
+        """
+        self._send(urllib.request.Request(f"{self._url}/health"))  # noqa: S310 -- the user's own
 
     def infer(self, task: str, body: dict[str, Any]) -> Any:
         """Runs a model; `task` may be the task's class name or its route."""
@@ -78,6 +79,19 @@ class ServerCalls:
         """Ends a training."""
         return self._managed(Purpose.TRAINING_CANCEL, training_id)
 
+    def manage(self, purpose: Purpose, **fields: Any) -> Any:
+        """Calls one of the methods that manage models.
+
+        Args:
+            purpose: Which.
+            fields: Of its request.
+        """
+        method = next(method for method in self._table if method.purpose is purpose)
+        if method.route is not None and method.route.verb == "POST":
+            return self._call(method, fields)
+        query = {name: str(value) for name, value in fields.items() if value not in ("", None)}
+        return self._call(method, None, **query)
+
     def follow(self, training_id: str) -> Any:
         """Waits until a training has ended; tells its last state."""
         while True:
@@ -110,9 +124,13 @@ class ServerCalls:
             data=None if body is None else json.dumps(body).encode(),
             headers={"content-type": "application/json"},
         )
+        return self._send(request)
+
+    def _send(self, request: urllib.request.Request) -> Any:
         try:
             with urllib.request.urlopen(request, context=self._tls) as answer:  # noqa: S310 -- as above
-                return json.load(answer)
+                text = answer.read()
+                return json.loads(text) if text[:1] in (b"{", b"[") else text
         except urllib.error.HTTPError as err:
             raise KitfoxError(_reason(err)) from err
         except urllib.error.URLError as err:

@@ -35,15 +35,20 @@ def library_info(library: str, *, version: str = "") -> Info:
     """The head of the document of a library.
 
     Args:
-        library: A package that has been imported.
-        version: In place of the library's own.
+        library: A package that has been imported, or several with commas between.
+        version: In place of the library's own; of several, it is that of the first.
     """
-    package = sys.modules[library]
+    names = library.split(",")
+    texts = [inspect.cleandoc(sys.modules[name].__doc__ or "") for name in names]
     return {
-        "title": "".join(part[:1].upper() + part[1:] for part in library.split("_")),
-        "description": inspect.cleandoc(package.__doc__ or ""),
-        "version": version or _version(library),
+        "title": ", ".join(_title(name) for name in names),
+        "description": "\n\n".join(filter(None, texts)),
+        "version": version or _version(names[0]),
     }
+
+
+def _title(library: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in library.split("_"))
 
 
 def _version(library: str) -> str:

@@ -2,24 +2,49 @@
 
 from kitfox.models.execution import Execution, InThreads, Submit
 from kitfox.models.executor import Executor, ThreadExecutor
-from kitfox.models.manager import LoadedModel, ModelManager
-from kitfox.models.store import ModelEntry, ModelStore, check_model_id
+from kitfox.models.failures import LoadFailure
+from kitfox.models.identity import files_at
+from kitfox.models.inspection import ModelEntry
+from kitfox.models.loaded import LoadedModel
+from kitfox.models.loading import ModelLoader, ModelOpener
+from kitfox.models.manager import ModelManager
+from kitfox.models.opening import OpenedModel, open_model
+from kitfox.models.reference import ModelReference, check_model_id
+from kitfox.models.settings import ExecutionSettings, read_model_config
+from kitfox.models.store import ModelStore, ModelVersion
+from kitfox.models.store_opening import open_store
 from kitfox.models.streams import RequestFeed, RequestStream, collect, generate, split
+from kitfox.models.versions import Promotion
+from kitfox.models.watch import Changes, StoreWatch
 
 __all__ = [
+    "Changes",
     "Execution",
+    "ExecutionSettings",
     "Executor",
     "InThreads",
+    "LoadFailure",
     "LoadedModel",
     "ModelEntry",
+    "ModelLoader",
     "ModelManager",
+    "ModelOpener",
+    "ModelReference",
     "ModelStore",
+    "ModelVersion",
+    "OpenedModel",
+    "Promotion",
     "RequestFeed",
     "RequestStream",
+    "StoreWatch",
     "Submit",
     "ThreadExecutor",
     "check_model_id",
     "collect",
+    "files_at",
     "generate",
+    "open_model",
+    "open_store",
+    "read_model_config",
     "split",
 ]

@@ -1,105 +1,121 @@
 """Loaded models: found by id in one dictionary look-up, loaded once however many ask.
 
-The event loop owns the dictionary. Loading itself runs in threads; a model that does not load is
-logged by name with the reason, remembered for `problems`, and keeps no other model from serving.
+The event loop owns the dictionary. Loading itself runs elsewhere (`loading`); a model that does not
+load is logged by name with the reason, remembered for a while, and keeps no other from serving. A
+new version takes the place of the old one when it is ready; calls finish on the one that they began
+on.
 """
 
 import asyncio
 import contextlib
-import threading
-import time
+import itertools
+import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from kitfox import logs
-from kitfox.errors import Code, Internal, KitfoxError, ModelNotFound
-from kitfox.models.execution import Execution, InThreads
+from kitfox.errors import KitfoxError, ModelNotFound, NotFound, ResourceExhausted, Unavailable
+from kitfox.models.budget import MemoryBudget
 from kitfox.models.executor import ThreadExecutor
-from kitfox.models.store import ModelStore, check_model_id
-from kitfox.modules import ModelConfigError, ModuleBase, load_model
+from kitfox.models.failures import Failures, LoadFailure, load_failure, not_found, reason_of
+from kitfox.models.following import Follower
+from kitfox.models.identity import Files, files_at, files_if_any
+from kitfox.models.loaded import LoadedModel
+from kitfox.models.loading import ModelLoader, ModelOpener
+from kitfox.models.reference import ModelReference, check_model_id
+from kitfox.models.store import ModelStore
 
 __all__ = ["LoadedModel", "ModelManager"]
 
 log = logs.channel("MODELS")
 
+_MOST_ATTEMPTS = 5
+_MOST_HINTS = 50
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class LoadedModel:
-    """A model that is ready to run."""
 
-    name: str
-    """The id under which it is asked for."""
-    path: Path
-    """Where it was loaded from."""
-    module: type[ModuleBase]
-    """The class that it is made of."""
-    execution: Execution
-    """What runs it."""
-    size: int
-    """Bytes of its files."""
-    operations: dict[Any, Any] = field(default_factory=dict)
-    """What callers have worked out about this model and want to find again (one entry a method)."""
-    in_flight: int = 0
-    """The calls that are being answered by it; counted by who runs them, on the event loop."""
-    retired: bool = False
-    """Whether it is no longer offered: it is closed when the last call on it is over."""
+class _Load:
+    """A load that is going on, and those who wait for it."""
 
-    def released(self) -> None:
-        """To be called after a call that ran on it when it was retired."""
-        if not self.in_flight:
-            self.close()
+    __slots__ = ("future", "task")
 
-    def retire(self) -> None:
-        """Offers it no longer; calls that run on it finish."""
-        self.retired = True
-        if not self.in_flight:
-            self.close()
+    def __init__(self) -> None:
+        self.future: asyncio.Future[LoadedModel] = asyncio.get_running_loop().create_future()
+        # Nobody may be waiting any more.
+        self.future.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self.task: asyncio.Task[None] | None = None
 
-    def close(self) -> None:
-        """Gives back what runs it, without making the event loop wait for that."""
-        threading.Thread(
-            target=self.execution.close, name=f"close-{self.name}", daemon=True
-        ).start()
+    def end(self, error: KitfoxError) -> None:
+        """Gives it up."""
+        if not self.future.done():
+            self.future.set_exception(error)
+        if self.task is not None:
+            self.task.cancel()
 
 
 class ModelManager:
-    """Keeps models loaded and runs their methods.
+    """Keeps models loaded.
+
+    To be used from the event loop only.
 
     Args:
         store: Where models are found.
-        threads: How many calls of one model's synchronous code run at the same time.
         stream_executor: What runs synchronous model code that waits for a stream of requests.
+        loader: What loads them.
         lazy: Whether an id that is not loaded is looked for in the store by a request.
-        load_threads: How many models are loaded at the same time.
-        on_change: Told after each change: a model was loaded, was unloaded, or did not load.
+        memory_budget: The most bytes of models that are loaded at the same time; 0: no limit.
+        memory_wait_seconds: How long a load waits for room when all models are in use.
     """
 
     def __init__(
         self,
         *,
         store: ModelStore,
-        threads: int,
         stream_executor: ThreadExecutor,
+        loader: ModelLoader | None = None,
         lazy: bool = True,
-        load_threads: int = 2,
+        memory_budget: int = 0,
+        memory_wait_seconds: float = 5.0,
     ) -> None:
         self.store = store
-        self._threads = threads
         self.stream_executor = stream_executor
-        self.problems: dict[str, str] = {}
+        self._loader = loader or ModelLoader(ModelOpener())
         self._lazy = lazy
         self._loaded: dict[str, LoadedModel] = {}
-        self._loading: dict[str, asyncio.Future[LoadedModel]] = {}
-        self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="load")
+        self._loading: dict[str, _Load] = {}
+        self._failures = Failures()
         self._listeners: list[Callable[[], None]] = []
+        self.budget = MemoryBudget(
+            memory_budget,
+            loaded=self._loaded,
+            evict=partial(self.unload, why="to make room"),
+            may_evict=lazy,
+            patience=memory_wait_seconds,
+        )
+        self.follower = Follower(self)
 
     @property
     def loaded(self) -> Mapping[str, LoadedModel]:
         """The loaded models by id."""
         return self._loaded
+
+    @property
+    def loading(self) -> frozenset[str]:
+        """The ids of the models that are being loaded."""
+        return frozenset(self._loading)
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """The ids of the models whose last load failed."""
+        return frozenset(self._failures)
+
+    def failure(self, model_id: str) -> LoadFailure | None:
+        """What is remembered of a model's last load, if that failed."""
+        return self._failures.get(model_id)
+
+    def fails(self, model_id: str, path: Path, files: Files) -> bool:
+        """Whether to load these files under an id now would only repeat a failure."""
+        return self._failures.standing(model_id, path, files) is not None
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Has a function called after a model was loaded or unloaded, or did not load."""
@@ -110,134 +126,321 @@ class ModelManager:
         return self._loaded.get(model_id)
 
     async def get(self, model_id: str) -> LoadedModel:
-        """The model, loaded if need be.
+        """The model, loaded if need be; it is there at least until the caller waits again.
 
         Raises:
             InvalidArgument: The id is empty or not a plain name.
             ModelNotFound: There is no such model, or it is not loaded and may not be.
             KitfoxError: It exists and does not load; the message says why.
         """
-        model = self._loaded.get(model_id)
-        if model is not None:
-            return model
-        check_model_id(model_id)
-        path, offered = await asyncio.to_thread(self._find, model_id)
+        # It may be unloaded between the end of its load and this caller's turn.
+        for _ in range(_MOST_ATTEMPTS):
+            model = self._loaded.get(model_id)
+            if model is not None:
+                return model
+            load = self._loading.get(model_id)
+            if load is None:
+                check_model_id(model_id)
+                path, files, hints = await asyncio.to_thread(self._find, model_id)
+                if model_id in self._loaded:
+                    continue
+                if path is None:
+                    known = itertools.islice(self._loaded, _MOST_HINTS)
+                    raise ModelNotFound(model_id, {*known, *hints})
+                if failure := self._failures.standing(model_id, path, files):
+                    raise failure.error()
+                load = self._begin(model_id, path)
+            await asyncio.shield(load.future)
+        raise Unavailable(f"Model {model_id} was unloaded each time that it was loaded; try again")
+
+    async def load(
+        self,
+        model_id: str,
+        path: Path | None = None,
+        *,
+        urgent: bool = True,
+        follows_store: bool = True,
+    ) -> LoadedModel:
+        """Loads a model unless it is loaded; callers that ask meanwhile share the one load.
+
+        Args:
+            model_id: The id that it gets.
+            path: Where it lies; by default where the store has it.
+            urgent: Whether somebody waits for it; else it comes after those that are waited for,
+                and makes none of them go.
+            follows_store: Whether what is in the store under its id takes its place.
+
+        Raises:
+            ModelNotFound: There is no such model.
+            KitfoxError: It does not load.
+        """
         if path is None:
-            raise ModelNotFound(model_id, {*self._loaded, *offered})
-        return await self.load(model_id, path)
+            path = await self._place(model_id)
+        if (model := self._loaded.get(model_id)) is not None:
+            return model
+        load = self._begin(model_id, path, urgent=urgent, follows_store=follows_store)
+        return await asyncio.shield(load.future)
 
-    async def load(self, model_id: str, path: Path) -> LoadedModel:
-        """Loads a model; callers that ask for the same id meanwhile share the one load."""
-        running = self._loading.get(model_id)
-        if running is None:
-            running = asyncio.ensure_future(self._load(model_id, path))
-            self._loading[model_id] = running
-            running.add_done_callback(lambda _: self._loading.pop(model_id, None))
-        # A caller that goes away must not stop the load that others wait for.
-        return await asyncio.shield(running)
+    async def reload(self, model_id: str) -> LoadedModel:
+        """Loads what is now in the store under an id, and then puts it in the place of the old.
 
-    async def load_all(self) -> None:
-        """Loads every model of the store that is not loaded; failures are logged and kept."""
-        names = await asyncio.to_thread(self.store.names)
-        missing = [name for name in names if name not in self._loaded]
-        loads = [self.load(name, self.store.root / name) for name in missing]
-        for outcome in await asyncio.gather(*loads, return_exceptions=True):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, KitfoxError):
-                raise outcome
+        Raises:
+            ModelNotFound: There is no such model.
+            KitfoxError: It does not load; the old one stays.
+        """
+        current = self._loaded.get(model_id)
+        if current is not None and not current.follows_store:
+            return await self.replace(model_id, current.path, follows_store=False)
+        return await self.replace(model_id, await self._place(model_id))
 
-    async def poll(self, period: float) -> None:
-        """Follows the store: new models are loaded, vanished ones forgotten, until cancelled."""
-        while True:
-            await asyncio.sleep(period)
-            names = set(await asyncio.to_thread(self.store.names))
-            for name, model in list(self._loaded.items()):
-                if name not in names and model.path.parent == self.store.root:
-                    self.unload(name)
-            for name in self.problems.keys() - names:
-                del self.problems[name]
-            for name in sorted(names - self._loaded.keys() - self.problems.keys()):
-                # A model that does not load has been logged: the others go on.
-                with contextlib.suppress(KitfoxError):
-                    await self.load(name, self.store.root / name)
+    async def replace(
+        self,
+        model_id: str,
+        path: Path,
+        *,
+        follows_store: bool = True,
+        before: Callable[[], object] | None = None,
+    ) -> LoadedModel:
+        """Loads a model and puts it in the place of the one that has its id.
 
-    def unload(self, model_id: str) -> None:
-        """Forgets a model; calls that run on it finish."""
+        Args:
+            model_id: The id.
+            path: Where the new one lies.
+            follows_store: Whether what is in the store under its id takes its place.
+            before: Called in a thread when it is ready, before it is put in place.
+
+        Raises:
+            KitfoxError: It does not load; the old one stays.
+        """
+        while (running := self._loading.get(model_id)) is not None:
+            # It may have begun before what is wanted was there.
+            await asyncio.wait({running.future})
+        load = self._begin(model_id, path, follows_store=follows_store, before=before)
+        return await asyncio.shield(load.future)
+
+    async def refresh(self, model_id: str) -> None:
+        """Looks whether a loaded model is still what the store has, and follows the store.
+
+        Raises:
+            KitfoxError: There is a new version that does not load; the old one stays.
+        """
+        model = self._loaded.get(model_id)
+        if model is None or not model.follows_store:
+            return
+        path, files = await asyncio.to_thread(self._look, model_id)
+        if self._loaded.get(model_id) is not model:
+            return
+        if path is None or files is None:
+            self.unload(model_id, why="it is no longer in the store")
+        elif _is_other(model, path, files) and not self.fails(model_id, path, files):
+            await self.replace(model_id, path)
+
+    async def promote(self, name: str, version: str) -> None:
+        """Makes a version the one that a name means; a loaded one is loaded and warmed up before.
+
+        Raises:
+            NotFound: There is no such version.
+            KitfoxError: It does not load, or cannot be promoted: all stays as it was.
+        """
+        await self._switch(name, version, partial(self.store.promote, name, version))
+
+    async def roll_back(self, name: str) -> None:
+        """Makes the version current that was so before; as `promote`.
+
+        Raises:
+            FailedPrecondition: There is none.
+        """
+        past = await asyncio.to_thread(self.store.history, name)
+        version = past[-2].version if len(past) > 1 else ""
+        await self._switch(name, version, partial(self.store.roll_back, name))
+
+    async def _switch(self, name: str, version: str, switch: Callable[[], object]) -> None:
+        model = self._loaded.get(name)
+        if model is None or not model.follows_store or not version:
+            await asyncio.to_thread(switch)
+        else:
+            path = await self._place(f"{name}@{version}")
+            await self.replace(name, path, before=switch)
+        # What a training has made is promoted as a copy.
+        await self.refresh(name)
+        self._failures.forget(name)
+
+    def unload(self, model_id: str, *, why: str = "as told") -> bool:
+        """Forgets a model, also while it is being loaded; calls that run on it finish.
+
+        Returns:
+            Whether there was anything to forget.
+        """
+        load = self._loading.pop(model_id, None)
+        if load is not None:
+            load.end(NotFound(f"Model {model_id} was unloaded while it was being loaded"))
         model = self._loaded.pop(model_id, None)
+        self._failures.forget(model_id)
         if model is not None:
             model.retire()
-            log.info("Unloaded model %s", model_id, extra={"log_code": "<KFX20030I>"})
+            self.budget.note_end(model)
+            log.info("Unloaded model %s: %s", model_id, why, extra={"log_code": "<KFX20030I>"})
             self._changed()
+        return model is not None or load is not None
+
+    def forget_failure(self, model_id: str) -> None:
+        """Lets a model that did not load be tried again by the next request."""
+        self._failures.forget(model_id)
 
     def close(self) -> None:
         """Stops loading and running."""
-        self._loaders.shutdown(wait=False, cancel_futures=True)
+        for model_id in list(self._loading):
+            self._loading.pop(model_id).end(Unavailable("the server is about to stop"))
+        self._loader.close()
         for model in self._loaded.values():
             model.execution.close()
         self.stream_executor.close()
 
-    def _find(self, model_id: str) -> tuple[Path | None, list[str]]:
-        """Where a model lies, or None and the ids that could be asked for. Reads the disk."""
-        if not self._lazy and (self.store.root / model_id).exists():
-            return None, []
+    def _find(self, model_id: str) -> tuple[Path | None, Files | None, list[str]]:
+        """Where a model lies and what is there, or ids that could be asked for. Reads the disk."""
+        is_plain = not ModelReference.parse(model_id).version
+        if not self._lazy and is_plain and (self.store.root / model_id).exists():
+            return None, None, []
         path = self.store.find(model_id)
-        return path, [] if path or not self._lazy else self.store.names()
+        if path is None:
+            return None, None, self._hints() if self._lazy else []
+        return path, files_if_any(path), []
 
-    async def _load(self, model_id: str, path: Path) -> LoadedModel:
-        loop = asyncio.get_running_loop()
-        started = time.monotonic()
+    def _hints(self) -> list[str]:
+        """A few of the names in the store; there may be very many."""
+        with contextlib.suppress(OSError), os.scandir(self.store.root) as entries:
+            some = [item.name for item in itertools.islice(entries, _MOST_HINTS)]
+            return [name for name in some if not name.startswith(".")]
+        return []
+
+    def _look(self, model_id: str) -> tuple[Path | None, Files | None]:
+        path = self.store.find(model_id)
+        return path, None if path is None else files_if_any(path)
+
+    async def _place(self, model_id: str) -> Path:
+        check_model_id(model_id)
+        path = await asyncio.to_thread(self.store.find, model_id)
+        if path is None:
+            hints = await asyncio.to_thread(self._hints)
+            raise ModelNotFound(model_id, {*itertools.islice(self._loaded, _MOST_HINTS), *hints})
+        return path
+
+    def _begin(
+        self,
+        model_id: str,
+        path: Path,
+        *,
+        urgent: bool = True,
+        follows_store: bool = True,
+        before: Callable[[], object] | None = None,
+    ) -> _Load:
+        """The load of a model that is going on, or a new one."""
+        load = self._loading.get(model_id)
+        if load is None:
+            load = self._loading[model_id] = _Load()
+            work = self._load(load, model_id, path, urgent, follows_store, before)
+            load.task = asyncio.ensure_future(work)
+        return load
+
+    async def _load(
+        self,
+        load: _Load,
+        model_id: str,
+        path: Path,
+        urgent: bool,
+        follows_store: bool,
+        before: Callable[[], object] | None,
+    ) -> None:
+        files: Files | None = None
         try:
-            model, size = await loop.run_in_executor(self._loaders, _load_from, path)
-        except Exception as err:  # an edge: module code of any kind has run
-            self.problems[model_id] = str(err) or type(err).__name__
-            log.error(
-                "Model %s at %s could not be loaded: %s",
-                model_id,
-                path,
-                self.problems[model_id],
-                exc_info=None if isinstance(err, KitfoxError | FileNotFoundError) else err,
-                extra={"log_code": "<KFX20020E>"},
-            )
-            self._changed()
-            raise _load_failure(model_id, err) from err
-        self.problems.pop(model_id, None)
-        executor = ThreadExecutor(threads=self._threads, loop=loop, name=model_id)
-        loaded = LoadedModel(
-            name=model_id,
-            path=path,
-            module=type(model),
-            execution=InThreads(model, executor),
-            size=size,
-        )
-        self._loaded[model_id] = loaded
+            files = await asyncio.to_thread(files_at, path)
+            async with self.budget.reserved(model_id, files.size, may_evict=urgent):
+                model = await self._loader.load(
+                    model_id, path, urgent=urgent, follows_store=follows_store
+                )
+                if before is None or await _allows(before, load, model):
+                    self._publish(load, model)
+        except asyncio.CancelledError:
+            load.end(Unavailable(f"Model {model_id} was not loaded to the end"))
+            raise
+        except Exception as err:  # noqa: BLE001 -- an edge: module code of any kind has run
+            error = await self._failed(model_id, path, files, err, remember=follows_store)
+            if not load.future.done():
+                load.future.set_exception(error)
+        finally:
+            if self._loading.get(model_id) is load:
+                del self._loading[model_id]
+        self._changed()
+
+    def _publish(self, load: _Load, model: LoadedModel) -> None:
+        name = model.name
+        old = self._loaded.get(name)
+        self._loaded[name] = model
+        self._failures.forget(name)
+        if hasattr(model.execution, "on_change"):  # that of processes, which may come and go
+            model.execution.on_change = self._changed
+        if old is not None:
+            old.retire()
+            self.budget.note_end(old)
         log.info(
-            "Loaded model %s (%s %s) from %s in %.3f s",
-            model_id,
-            type(model).__name__,
-            type(model).MODULE_VERSION,
-            path,
-            time.monotonic() - started,
+            "Loaded model %s (%s %s) from %s in %.3f s%s",
+            name,
+            model.module.__name__,
+            model.module.MODULE_VERSION,
+            model.path,
+            model.load_seconds,
+            " in the place of an older one" if old else "",
             extra={"log_code": "<KFX20010I>"},
         )
-        self._changed()
-        return loaded
+        if not load.future.done():
+            load.future.set_result(model)
+
+    async def _failed(
+        self, model_id: str, path: Path, files: Files | None, err: Exception, *, remember: bool
+    ) -> KitfoxError:
+        """Logs and remembers a failure; the error for those who wait."""
+        now = await asyncio.to_thread(files_if_any, path)
+        if now is None or files is None:
+            # It was removed meanwhile, whatever that made its module say.
+            return not_found(model_id, err)
+        error = load_failure(model_id, err)
+        # That there was no room is not the model's fault.
+        if isinstance(err, ResourceExhausted):
+            return error
+        last = self._failures.get(model_id)
+        is_news = last is None or last.reason != reason_of(err)
+        if remember:  # the other ids are those that callers make up
+            self._failures.note(model_id, path, files, error, err)
+        log.log(
+            40 if is_news else 20,
+            "Model %s at %s could not be loaded: %s",
+            model_id,
+            path,
+            reason_of(err),
+            exc_info=err if is_news and not isinstance(err, KitfoxError | OSError) else None,
+            extra={"log_code": "<KFX20020E>"},
+        )
+        return error
 
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
 
 
-def _load_from(path: Path) -> tuple[ModuleBase, int]:
-    model = load_model(path)
-    files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
-    return model, sum(item.stat().st_size for item in files)
+async def _allows(before: Callable[[], object], load: _Load, model: LoadedModel) -> bool:
+    """Whether what is to be done before a model is put in place could be done."""
+    try:
+        await asyncio.to_thread(before)
+    except Exception as err:  # noqa: BLE001 -- who waits for the load gets it
+        model.retire()
+        load.future.set_exception(err)
+        return False
+    except asyncio.CancelledError:
+        model.retire()
+        raise
+    return True
 
 
-def _load_failure(model_id: str, err: Exception) -> KitfoxError:
-    reason = str(err) or type(err).__name__
-    # A folder that is there and does not say what it is: not the caller's mistake.
-    damaged = isinstance(err, ModelConfigError)
-    if isinstance(err, FileNotFoundError | ValueError) and not damaged:
-        return KitfoxError(
-            f"Model {model_id} not found. Nested error: {reason}", code=Code.NOT_FOUND
-        )
-    return Internal(f"Model {model_id} failed to load. Nested error: {reason}")
+def _is_other(model: LoadedModel, path: Path, files: Files) -> bool:
+    """Whether what lies at a path is not what a model was loaded from."""
+    return path != model.path or (model.files is not None and not model.files.are_in(files))

@@ -1,106 +1,404 @@
-"""The folder of models on disk: what is there, and what is wrong with it.
+"""The folder of models on disk: what is there, what is wrong with it, and how it is changed.
 
-Every entry of `runtime.local_models_dir` is a model named after the entry. Looking at the store
-loads nothing: it reads the entries' `config.yml` only. Model ids come from clients, so each is
-checked to be a plain name before any file call.
+Every entry of `runtime.local_models_dir` is a model named after the entry; versions lie below
+`.versions`. Looking at the store loads nothing. Model ids come from clients, so each is checked to
+be a plain name before any file call. All of this waits for the disk: call it in threads.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from kitfox.errors import InvalidArgument, KitfoxError
-from kitfox.modules import ModuleBase, model_class
+from kitfox.errors import AlreadyExists, InvalidArgument, ModelNotFound, NotFound
+from kitfox.models.deployment import ModelFiles, check_files, copy_model, write_files
+from kitfox.models.inspection import ModelEntry, inspect_model, settled, stray_link
+from kitfox.models.reference import ModelReference
+from kitfox.models.versions import Promotion, Versions
+from kitfox.models.workspace import VERSIONS, Workspace, explaining
+from kitfox.modules.config import CONFIG_FILE
+from kitfox.modules.manifest import DamagedModel, DigestCheck, IncompleteModel, read_manifest, seal
+from kitfox.modules.publication import rename_new, sync_folder
 
-__all__ = ["ModelEntry", "ModelStore", "check_model_id"]
+__all__ = ["ModelStore", "ModelVersion", "RemoteModels", "StoreItem"]
 
-_LONGEST_ID = 255
+RemoteModels = Callable[[ModelReference], Path | None]
+"""Looks for a model elsewhere and brings it here; None if there is none."""
+
+
+class StoreItem(NamedTuple):
+    """An entry of the models folder, as the folder tells it."""
+
+    inode: int
+    """Another if the entry was replaced by another."""
+    is_link: bool
+    """Whether it is a link, as that to the current version of a model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModelEntry:
-    """One model as it lies on disk."""
+class ModelVersion:
+    """One version of a model."""
 
-    name: str
-    """The model's id."""
-    path: Path
-    """The folder, or the archive, that holds it."""
-    module: type[ModuleBase] | None
-    """The class that loads it, when it could be found."""
-    problem: str = ""
-    """Why it cannot be loaded; empty when nothing is known to be wrong."""
-
-
-def check_model_id(model_id: str) -> str:
-    """Returns the id if it is a plain name.
-
-    Raises:
-        InvalidArgument: The id is empty, too long, or could name something outside the store.
-    """
-    if not model_id:
-        raise InvalidArgument("Missing required model ID")
-    if len(model_id.encode()) > _LONGEST_ID:
-        raise InvalidArgument(
-            f"model id of {len(model_id.encode())} bytes: expected at most {_LONGEST_ID}"
-        )
-    if model_id in (".", "..") or any(char in "/\\\0" for char in model_id):
-        raise InvalidArgument(
-            f"model id {model_id!r}: expected a plain name without '/', '\\', '..' or NUL"
-        )
-    return model_id
+    version: str
+    """What it is called."""
+    current: bool
+    """Whether it is the one that the model's name means."""
+    entry: ModelEntry
+    """What can be said of it."""
 
 
 class ModelStore:
-    """Finds models by id.
+    """Finds models by id, and publishes, promotes and removes them.
 
     Args:
         root: The folder of models; it need not exist.
         find_elsewhere: Asked for ids that the folder does not have, such as training ids.
+        find_remote: Asked for models that are nowhere here.
+        write_detection: Seconds between the two looks that tell whether a model without a manifest
+            is being written; 0: there is one look.
     """
 
     def __init__(
-        self, root: Path, *, find_elsewhere: Callable[[str], Path | None] | None = None
+        self,
+        root: Path,
+        *,
+        find_elsewhere: Callable[[str], Path | None] | None = None,
+        find_remote: RemoteModels | None = None,
+        write_detection: float = 0.0,
     ) -> None:
         self.root = root
         self._find_elsewhere = find_elsewhere
+        self._find_remote = find_remote
+        self._write_detection = write_detection
+        self._work = Workspace(root)
+        self._versions = Versions(root, self._work)
+        self._check_digests = DigestCheck()
 
     def names(self) -> list[str]:
-        """The ids of all entries, sorted."""
-        try:
-            with os.scandir(self.root) as entries:
-                return sorted(item.name for item in entries if _may_be_model(item.name))
-        except OSError:
-            return []
+        """The ids of all entries, sorted; one look at the folder, none at the models."""
+        return sorted(self.scan())
+
+    def scan(self) -> dict[str, StoreItem]:
+        """What a look at the folder tells of each entry, by id, without a look at any of them."""
+        found = self._scan()
+        if VERSIONS in found and self._work.recover(self._versions.redo):
+            found = self._scan()
+        return {name: item for name, item in found.items() if _may_be_model(name)}
+
+    def current_version(self, name: str) -> str:
+        """The version that a model has now; empty if there is no such model."""
+        return self._versions.current(_plain(name).name)
 
     def find(self, model_id: str) -> Path | None:
         """The path of a model, or None.
 
-        Raises:
-            InvalidArgument: `model_id` is not a plain name.
-        """
-        check_model_id(model_id)
-        path = self.root / model_id
-        if _may_be_model(model_id) and path.exists():
-            return path
-        return self._find_elsewhere(model_id) if self._find_elsewhere else None
+        Args:
+            model_id: `name` or `name@version`, where the version may be a training id.
 
-    def entries(self) -> Iterator[ModelEntry]:
-        """Every model of the folder, the broken ones with the reason."""
-        for name in self.names():
-            yield inspect_model(name, self.root / name)
+        Raises:
+            InvalidArgument: A part of `model_id` is not a plain name.
+            NotFound: It is a link that leads out of the models folder.
+            Unavailable: It may be in a remote store that cannot be reached.
+        """
+        reference = ModelReference.parse(model_id)
+        path = self._find_here(model_id, reference)
+        if path is None and self._work.recover(self._versions.redo):
+            path = self._find_here(model_id, reference)
+        if path is None and self._find_remote is not None:
+            path = self._find_remote(reference)
+        return path
+
+    def entries(self, offset: int = 0, limit: int | None = None) -> Iterator[ModelEntry]:
+        """Models of the folder in the order of their names, the broken ones with the reason.
+
+        Args:
+            offset: How many to leave out.
+            limit: The most to tell; None: all.
+        """
+        end = None if limit is None else offset + limit
+        for name in self.names()[offset:end]:
+            yield self._inspect(name)
+
+    def describe(self, model_id: str) -> ModelEntry:
+        """What can be said of one model without loading it, with all its versions.
+
+        Raises:
+            NotFound: There is no such model.
+        """
+        path = self.find(model_id)
+        if path is None:
+            raise ModelNotFound(model_id, self.names())
+        reference = ModelReference.parse(model_id)
+        entry = self._inspect_path(model_id, path)
+        version = reference.version or self._versions.current(reference.name)
+        return replace(
+            entry,
+            version=version or entry.version,
+            versions=tuple(self._versions.names(reference.name)),
+        )
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """The versions of a model that are in the models folder, in the order of their names.
+
+        Raises:
+            NotFound: There is no such model.
+        """
+        reference = _plain(name)
+        names = self._versions.names(reference.name)
+        if not names:
+            raise ModelNotFound(name, self.names())
+        current = self._versions.current(reference.name)
+        found = []
+        for version in names:
+            path = self._versions.path(reference.name, version)
+            if path is not None:
+                entry = replace(self._inspect_path(f"{name}@{version}", path), version=version)
+                found.append(ModelVersion(version=version, current=version == current, entry=entry))
+        return found
+
+    def last_change(self) -> float:
+        """When models were published, promoted or removed last: seconds since 1970, 0 for never."""
+        return self._work.last_change()
+
+    def history(self, name: str) -> list[Promotion]:
+        """The versions of a model that were current, the present one last."""
+        return self._versions.history(_plain(name).name)
+
+    def settled(self, names: Iterable[str]) -> set[str]:
+        """Those of some entries that nobody is writing just now; waits once for all of them."""
+        paths = {self.root / name: name for name in names}
+        return {paths[path] for path in settled(paths, period=self._write_detection)}
+
+    def verify(self, model_id: str, path: Path) -> None:
+        """Checks all that can be checked before a model is loaded; digests once for each file.
+
+        Args:
+            model_id: For the message.
+            path: What `find` gave.
+
+        Raises:
+            NotFound: It is gone.
+            IncompleteModel: Something is missing, or is being written just now.
+            DamagedModel: A file is not what was published.
+        """
+        if not _exists(path):
+            raise ModelNotFound(model_id, reason="it was removed a moment ago")
+        if path.is_relative_to(self.root) and (link := stray_link(path, self.root)):
+            raise IncompleteModel(
+                f"Model {model_id} cannot be loaded: {link} is a link that leads out of the models "
+                "folder"
+            )
+        try:
+            manifest = read_manifest(path)
+            if manifest is not None:
+                self._check_digests(path, manifest)
+            elif not settled([path], period=self._write_detection):
+                raise IncompleteModel("it is being written; try again later")
+        except (IncompleteModel, DamagedModel) as error:
+            raise type(error)(f"Model {model_id} cannot be loaded: {error}") from error
+
+    def deploy(self, model_id: str, files: ModelFiles) -> ModelEntry:
+        """Publishes a model, or with `name@version` a further version of one.
+
+        A further version does not become current by that; the first one does.
+
+        Args:
+            model_id: `name` or `name@version`.
+            files: The model's files by name, or the path of a zip file.
+
+        Raises:
+            InvalidArgument: The id, or the name of a file, cannot be used.
+            AlreadyExists: There is such a model.
+            FailedPrecondition: The models folder may not be written.
+            ResourceExhausted: The disk is full.
+        """
+        if not model_id:
+            raise InvalidArgument("Must provide model_id")
+        reference = ModelReference.parse(model_id)
+        checked = check_files(files)
+        self._refuse_existing(model_id, reference)
+        with (
+            explaining(f"deploy model {model_id}"),
+            self._work.staging(self._versions.redo) as folder,
+        ):
+            model = write_files(checked, folder / "model")
+            seal(model, version=reference.version or None)
+            self._put_in_place(model, model_id, reference)
+        return self.describe(model_id)
+
+    def promote(self, name: str, version: str) -> ModelEntry:
+        """Makes a version the one that the model's name means; a trained model becomes a version.
+
+        Args:
+            name: The model; it need not exist if the version is a training.
+            version: One of its versions, or the id of a training.
+
+        Raises:
+            NotFound: There is no such version, and no such training with a model.
+            IncompleteModel: The version lacks something.
+            FailedPrecondition: What has the model's name cannot be replaced.
+        """
+        reference = ModelReference.parse(f"{_plain(name).name}@{version}")
+        if self._versions.path(name, version) is None:
+            self._adopt(reference)
+        path = self._versions.path(name, version)
+        if path is not None:
+            self.verify(str(reference), path)
+        self._versions.promote(name, version)
+        return self.describe(name)
+
+    def roll_back(self, name: str) -> ModelEntry:
+        """Makes the version current that was so before the present one.
+
+        Raises:
+            NotFound: There is no such model.
+            FailedPrecondition: It has no earlier version.
+        """
+        reference = _plain(name)
+        if not self._versions.names(reference.name):
+            raise ModelNotFound(name, self.names())
+        self._versions.roll_back(reference.name)
+        return self.describe(name)
+
+    def remove(self, model_id: str) -> None:
+        """Removes a model with all its versions, or one version that is not current.
+
+        Args:
+            model_id: `name` or `name@version`.
+
+        Raises:
+            NotFound: There is none in the models folder.
+            FailedPrecondition: It is a link that leads elsewhere, or the current version.
+        """
+        if not model_id:
+            raise InvalidArgument("Must provide model_id")
+        reference = ModelReference.parse(model_id)
+        name = reference.name
+        if not self.root.is_dir() or not _may_be_model(name):
+            removed = False
+        elif reference.version:
+            removed = self._versions.remove_version(name, reference.version)
+        else:
+            removed = self._versions.remove(name)
+        if not removed:
+            raise NotFound(f"Cannot undeploy unknown model {model_id}")
+
+    def _scan(self) -> dict[str, StoreItem]:
+        try:
+            with os.scandir(self.root) as entries:
+                return {item.name: StoreItem(item.inode(), item.is_symlink()) for item in entries}
+        except OSError:
+            return {}
+
+    def _find_here(self, model_id: str, reference: ModelReference) -> Path | None:
+        if not _may_be_model(reference.name):
+            return None
+        if reference.version:
+            literal = self.root / model_id  # of those who have never heard of versions
+            if _exists(literal) and not literal.is_symlink():
+                return literal
+            return self._versions.path(reference.name, reference.version) or self._trained(
+                reference.version, reference.name
+            )
+        path = self._current_path(reference.name)
+        if path is None or not _exists(path / CONFIG_FILE):
+            # Trainings may be kept in the same folder: each is a folder with the model in it.
+            path = self._trained(reference.name) or path
+        return path
+
+    def _current_path(self, name: str) -> Path | None:
+        version = self._versions.linked(name)
+        # Not by way of the link: it may point elsewhere while the model is being loaded.
+        path = self.root / name if version is None else self.root / VERSIONS / name / version
+        return path if _exists(path) else None
+
+    def _trained(self, training_id: str, name: str = "") -> Path | None:
+        path = self._find_elsewhere(training_id) if self._find_elsewhere else None
+        return path if path is not None and name in ("", path.name) else None
+
+    def _inspect(self, name: str) -> ModelEntry:
+        try:
+            path = self._current_path(name)
+        except NotFound as error:
+            return ModelEntry(name=name, path=self.root / name, module=None, problem=str(error))
+        if path is None:
+            return ModelEntry(
+                name=name,
+                path=self.root / name,
+                module=None,
+                problem="it is a link to a version that is not there",
+            )
+        entry = self._inspect_path(name, path)
+        return replace(entry, version=self._versions.current(name))
+
+    def _inspect_path(self, model_id: str, path: Path) -> ModelEntry:
+        inside = path.is_relative_to(self.root)
+        return inspect_model(model_id, path, root=self.root if inside else None)
+
+    def _refuse_existing(self, model_id: str, reference: ModelReference) -> None:
+        if not _may_be_model(reference.name):
+            raise InvalidArgument(f"model id {model_id!r}: this name is used by the server itself")
+        place = self.root / reference.name
+        taken = os.path.lexists(place) and (
+            not reference.version
+            or self._versions.path(reference.name, reference.version) is not None
+        )
+        if taken or os.path.lexists(self.root / model_id):
+            raise AlreadyExists(f"Model '{model_id}' already exists")
+
+    def _put_in_place(self, model: Path, model_id: str, reference: ModelReference) -> None:
+        place = self.root / reference.name
+        try:
+            if reference.version and os.path.lexists(place):
+                self._versions.add(reference.name, reference.version, model)
+                return
+            with self._work.lock(self._versions.redo):
+                rename_new(model, place)
+                sync_folder(self.root)
+        except FileExistsError:
+            raise AlreadyExists(f"Model '{model_id}' already exists") from None
+
+    def _adopt(self, reference: ModelReference) -> None:
+        """Copies what a training has made among the versions of a model."""
+        source = self._trained(reference.version)
+        if source is None:
+            raise NotFound(
+                f"Model {reference.name!r} has no version {reference.version!r}, and no training "
+                "of that id has made a model"
+            )
+        with (
+            explaining(f"promote model {reference}"),
+            self._work.staging(self._versions.redo) as folder,
+        ):
+            copy_model(source, folder / "model", folder / "model")
+            try:
+                self._versions.add(reference.name, reference.version, folder / "model")
+            except FileExistsError:  # another one was quicker
+                return
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there; a name that is too long for the file system is not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _plain(name: str) -> ModelReference:
+    reference = ModelReference.parse(name)
+    if reference.version:
+        raise InvalidArgument(f"model id {name!r}: expected the name of a model, without a version")
+    return reference
 
 
 def _may_be_model(name: str) -> bool:
     """Whether an entry is a model: trainings may be kept, and being written, in the same folder."""
-    return not name.startswith((".", "jobs.sqlite3"))
-
-
-def inspect_model(name: str, path: Path) -> ModelEntry:
-    """What can be said of a model without loading it."""
-    if path.is_file():
-        return ModelEntry(name=name, path=path, module=None)
+    if name.startswith((".", "jobs.sqlite3")):
+        return False
     try:
-        return ModelEntry(name=name, path=path, module=model_class(path))
-    except (OSError, KitfoxError) as err:
-        return ModelEntry(name=name, path=path, module=None, problem=str(err))
+        name.encode()
+    except UnicodeEncodeError:  # a name that no client can say
+        return False
+    return True

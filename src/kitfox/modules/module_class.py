@@ -9,7 +9,7 @@ import io
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn, Self
 
 from kitfox.data import DataObjectBase, DataStream
@@ -177,7 +177,7 @@ class ModuleBase:
         methods = cls._task_methods.get(task, {})
         return [(*kind, signature) for kind, signature in methods.items()]
 
-    def run_batch(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    def run_batch(self, *args: Any, **kwargs: Any) -> Sequence[Any]:
         """Calls `run` once for each item of the arguments that are lists.
 
         Lists and tuples of nothing but text or data objects are spread over the calls; the other

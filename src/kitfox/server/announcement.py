@@ -18,6 +18,9 @@ _SERVICE_KINDS = {
     Purpose.TRAINING: "train",
     Purpose.TRAINING_STATUS: "training management",
     Purpose.RUNTIME_INFO: "info",
+    Purpose.DEPLOY: "model deployment",
+    Purpose.MODEL_LIST: "model management",
+    Purpose.MESH_LOAD: "model mesh",
     Purpose.HEALTH_CHECK: "health",
     Purpose.REFLECTION: "reflection",
 }
@@ -30,11 +33,8 @@ def announce(config: Config, methods: Iterable[Method]) -> None:
         config: Where the library and the ports are.
         methods: Those that are served, in the order of their services.
     """
-    library = config.runtime.library
-    try:
-        version = importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
+    library = ", ".join(config.runtime.libraries)
+    version = ", ".join(_version(name) for name in config.runtime.libraries)
     scheme = "https" if config.runtime.tls.server.cert else "http"
     base = f"{scheme}://localhost:{config.runtime.http.port}"
     service = ""
@@ -49,3 +49,10 @@ def announce(config: Config, methods: Iterable[Method]) -> None:
             url = base + method.route.path
             text = "Available route %s %s"
             log.info(text, method.route.verb, url, extra={"log_code": "<KFX10030I>"})
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

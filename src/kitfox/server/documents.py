@@ -65,7 +65,7 @@ class Documents:
 
     Args:
         methods: What the server answers.
-        library: The package that is served; it has been imported.
+        library: The package that is served, or several with commas between; they are imported.
         models: Whose loaded models are named in examples.
     """
 

@@ -64,7 +64,7 @@ def make_endpoints(
     if settings.docs:
         documents = Documents(
             [item for item in table if item.route and item.route.path in routes],
-            library=config.runtime.library,
+            library=",".join(config.runtime.libraries),
             models=services.models,
         )
         for path, verbs in documents.endpoints().items():

@@ -67,6 +67,11 @@ class BodyReader:
             name for name, info in message.DESCRIPTOR.fields_by_name.items() if info.is_repeated
         }
 
+    @cached_property
+    def _optional(self) -> frozenset[str]:
+        """The fields that a query may leave out: `None` is one of their values."""
+        return frozenset(field.name for field in self._codec.schema.fields if field.nullable)
+
     def read(self, body: bytes, context: Context) -> Fields:
         """The fields of a JSON body; the model's id goes to the context.
 
@@ -104,7 +109,7 @@ class BodyReader:
         problems = [
             FieldError(path=("query", name), message="Field required", kind="missing")
             for name in self._request.fields
-            if name not in values and name not in self._lists
+            if name not in values and name not in self._lists and name not in self._optional
         ]
         if problems:
             raise ValidationError(problems)

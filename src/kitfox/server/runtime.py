@@ -14,21 +14,34 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from kitfox import logs, metrics
 from kitfox.config import Config, Server
-from kitfox.models import ModelManager, ModelStore, ThreadExecutor
+from kitfox.config import Runtime as RuntimeSettings
+from kitfox.models import (
+    ExecutionSettings,
+    ModelLoader,
+    ModelManager,
+    ModelOpener,
+    ModelStore,
+    ThreadExecutor,
+    open_store,
+)
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
 from kitfox.server.announcement import announce
 from kitfox.server.calls import Calls
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import Endpoints, make_endpoints
 from kitfox.server.failure import as_kitfox_error
-from kitfox.services import MethodTable, Names, build_table, import_library
+from kitfox.services import MethodTable, configured_table
 from kitfox.services.handlers import Services
 from kitfox.services.health import Health
 from kitfox.services.prediction_jobs import PredictionJobs, open_prediction_jobs
 from kitfox.services.reflection import Descriptions
 from kitfox.services.trainings import TrainingService, open_trainings
+from kitfox.services.warm_up import WarmUp
 
 __all__ = ["Runtime", "start_runtime"]
+
+_LOAD_THREADS = 2
+_LAZY_SECONDS = 1.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -44,7 +57,8 @@ class Runtime:
     metrics_server: WSGIServer | None
     cross_origin: CrossOrigin | None = None
     """The permissions for web pages of other origins, if any have one."""
-    poller: "asyncio.Task[None] | None" = None
+    tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    """What goes on in the background."""
     details: dict[str, Any] = field(default_factory=dict)
     """What the supervisor's log says of the start."""
 
@@ -64,8 +78,8 @@ class Runtime:
         Inference jobs that do not end in time are run again by the next server.
         """
         self.drain()
-        if self.poller:
-            self.poller.cancel()
+        for task in self.tasks:
+            task.cancel()
         await self.jobs.stop()
         await asyncio.to_thread(self.trainings.scheduler.stop)
         self.models.close()
@@ -85,35 +99,41 @@ async def start_runtime() -> Runtime:
     sys.executable = os.environ.get(PYTHON_VARIABLE, sys.executable)
     logs.setup(config.log)
     sys.path[:0] = [path for path in config.runtime.python_path if path not in sys.path]
-    library = config.runtime.library
-    import_library(library)
-    generation = config.runtime.service_generation
-    table = build_table(
-        library,
-        names=Names.of(library, domain=generation.domain, package=generation.package),
-        route_prefix=config.runtime.http.route_prefix,
-        inference=generation.enable_inference,
-        training=generation.enable_training,
-        protocols=True,
-    )
+    table = configured_table(config.runtime, protocols=True)
     registry = metrics.new_registry()
     runtime = _assemble(config, table, registry)
     await asyncio.to_thread(runtime.trainings.scheduler.start)
     announce(config, [method for method in table if method.path in runtime.endpoints.rpcs])
-    if config.runtime.load_new_local_models:
-        if config.runtime.wait_for_initial_model_loads:
-            await runtime.models.load_all()
-        if period := config.runtime.lazy_load_poll_period_seconds:
-            runtime.poller = asyncio.create_task(runtime.models.poll(period))
+    await _load_models(config.runtime, runtime)
     await runtime.jobs.start()
     runtime.health.start()
     runtime.details = {"models": sorted(runtime.models.loaded)}
     return runtime
 
 
+async def _load_models(settings: RuntimeSettings, runtime: Runtime) -> None:
+    """Begins to load what is to be loaded at start, and waits for it if it must be there."""
+    follower, load_new = runtime.models.follower, settings.load_new_local_models
+    if load_new:
+        initial = asyncio.create_task(follower.load_all())
+        runtime.tasks.append(initial)
+        if settings.wait_for_initial_model_loads:
+            # What a request can load need not be there: a start does not wait long for it.
+            patience = _LAZY_SECONDS if settings.lazy_load_local_models else None
+            await asyncio.wait({initial}, timeout=patience)
+            if initial.done():
+                initial.result()
+        # The others must not keep those waiting who call.
+        follower.gently = True
+    if period := settings.lazy_load_poll_period_seconds:
+        runtime.tasks.append(asyncio.create_task(follower.poll(period, load_new=load_new)))
+
+
 def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -> Runtime:
     trainings = open_trainings(config)
-    models = _open_models(config, registry, find_elsewhere=trainings.model_path)
+    models = _open_models(
+        config, registry, find_elsewhere=trainings.model_path, warm_up=WarmUp(table)
+    )
     health = Health(models=models, services=table.services())
     models.on_change(health.changed)
     jobs = open_prediction_jobs(
@@ -145,25 +165,47 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
 
 
 def _open_models(
-    config: Config, registry: CollectorRegistry, *, find_elsewhere: Callable[[str], Path | None]
+    config: Config,
+    registry: CollectorRegistry,
+    *,
+    find_elsewhere: Callable[[str], Path | None],
+    warm_up: WarmUp,
 ) -> ModelManager:
     loop = asyncio.get_running_loop()
+    store = open_store(config, find_elsewhere=find_elsewhere)
     models = ModelManager(
-        store=ModelStore(Path(config.runtime.local_models_dir), find_elsewhere=find_elsewhere),
-        threads=config.runtime.server_thread_pool_size,
+        store=store,
         stream_executor=ThreadExecutor(
             threads=config.server.max_concurrent_streams, loop=loop, name="stream"
         ),
+        loader=_make_loader(config, store, warm_up),
         lazy=config.runtime.lazy_load_local_models,
+        memory_budget=config.models.budget_bytes,
+        memory_wait_seconds=config.models.memory_wait_seconds,
     )
     gauges = metrics.ModelMetrics(registry)
-
-    def measure() -> None:
-        gauges.loaded.set(len(models.loaded))
-        gauges.bytes.set(sum(model.size for model in models.loaded.values()))
-
-    models.on_change(measure)
+    gauges.loaded.set_function(lambda: len(models.loaded))
+    gauges.bytes.set_function(lambda: sum(model.size for model in [*models.loaded.values()]))
+    metrics.watch_executions(
+        registry,
+        lambda: [(name, model.execution.figures()) for name, model in list(models.loaded.items())],
+    )
     return models
+
+
+def _make_loader(config: Config, store: ModelStore, warm_up: WarmUp) -> ModelLoader:
+    opener = ModelOpener(
+        threads=config.runtime.server_thread_pool_size,
+        settings=ExecutionSettings(config.models, config.runtime.batching),
+    )
+    return ModelLoader(
+        opener,
+        threads=config.runtime.load_threads or _LOAD_THREADS,
+        seconds=config.models.load_seconds,
+        retries=config.runtime.lazy_load_retries,
+        verify=store.verify,
+        warm_up=warm_up,
+    )
 
 
 def _open_metrics(config: Config, registry: CollectorRegistry) -> WSGIServer | None:

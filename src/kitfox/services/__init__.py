@@ -3,6 +3,7 @@
 from kitfox.services.library import build_table, import_library, library_modules
 from kitfox.services.methods import BodyStyle, Context, Handler, Method, MethodTable, Purpose, Route
 from kitfox.services.names import Names
+from kitfox.services.tables import configured_table
 
 __all__ = [
     "BodyStyle",
@@ -14,6 +15,7 @@ __all__ = [
     "Purpose",
     "Route",
     "build_table",
+    "configured_table",
     "import_library",
     "library_modules",
 ]

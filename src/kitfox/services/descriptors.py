@@ -57,7 +57,7 @@ def descriptor_set(table: MethodTable) -> FileDescriptorSet:
             result.file.append(file)
     for cls in table.messages:
         _add_with_dependencies(_file_of(cls), result, seen)
-    result.file.extend(foreign_files())
+    result.file.extend(file for file in foreign_files() if file.name not in seen)
     return result
 
 

@@ -12,9 +12,23 @@ from kitfox.interfaces.runtime.data_model import (
     TrainingStatusResponse,
     UndeployModelRequest,
 )
+from kitfox.interfaces.runtime.management import (
+    ClearQuarantineRequest,
+    ClearQuarantineResponse,
+    ListModelsRequest,
+    ListModelsResponse,
+    ModelDescription,
+    ModelIdRequest,
+    PromoteModelRequest,
+    QuarantineResponse,
+    RollBackModelRequest,
+)
 from kitfox.services.methods import BodyStyle, Method, Purpose, Route
 
-__all__ = ["fixed_methods"]
+__all__ = ["MODELS_SERVICE", "fixed_methods", "management_methods"]
+
+MODELS_SERVICE = "kitfox.models.Models"
+"""The full name of the service that manages models."""
 
 _INFO = "caikit.runtime.info.InfoService"
 _MODELS = "caikit.runtime.models.ModelManagement"
@@ -74,6 +88,91 @@ def fixed_methods(*, inference: bool = True, training: bool = True) -> list[Meth
             ),
         ]
     return rows
+
+
+def management_methods(prefix: str) -> list[Method]:
+    """The rows of the service that manages models, which servers have and libraries do not.
+
+    Args:
+        prefix: What its routes begin with, `/api/v1`.
+    """
+    place, one = f"{prefix}/management/models", (ModelIdRequest, ModelDescription)
+
+    def row(
+        name: str,
+        purpose: Purpose,
+        types: tuple[type[DataObjectBase], type[DataObjectBase]],
+        route: tuple[str, str],
+        description: str,
+    ) -> Method:
+        verb, path = route
+        style = BodyStyle.QUERY if verb == "GET" else BodyStyle.MESSAGE
+        return _row(
+            (MODELS_SERVICE, name, purpose),
+            types,
+            Route(verb=verb, path=f"{place}{path}", style=style),
+            description,
+        )
+
+    return [
+        row(
+            "List",
+            Purpose.MODEL_LIST,
+            (ListModelsRequest, ListModelsResponse),
+            ("GET", ""),
+            "The models that there are, loaded or not, a page at a time.",
+        ),
+        row("Show", Purpose.MODEL_SHOW, one, ("GET", "/show"), "All that is known of a model."),
+        row(
+            "Load",
+            Purpose.MODEL_LOAD,
+            one,
+            ("POST", "/load"),
+            "Loads a model, and answers when it is ready.",
+        ),
+        row(
+            "Unload",
+            Purpose.MODEL_UNLOAD,
+            one,
+            ("POST", "/unload"),
+            "Unloads a model; its files stay, and calls that run finish.",
+        ),
+        row(
+            "Reload",
+            Purpose.MODEL_RELOAD,
+            one,
+            ("POST", "/reload"),
+            "Loads a model anew; the old one serves until the new one is ready.",
+        ),
+        row(
+            "Promote",
+            Purpose.MODEL_PROMOTE,
+            (PromoteModelRequest, ModelDescription),
+            ("POST", "/promote"),
+            "Makes a version the one that the model's name means, without a call that fails.",
+        ),
+        row(
+            "RollBack",
+            Purpose.MODEL_ROLL_BACK,
+            (RollBackModelRequest, ModelDescription),
+            ("POST", "/roll-back"),
+            "Makes the version current that was so before.",
+        ),
+        row(
+            "ListQuarantine",
+            Purpose.QUARANTINE_LIST,
+            (ModelIdRequest, QuarantineResponse),
+            ("GET", "/quarantine"),
+            "The requests that a model refuses because they ended its processes.",
+        ),
+        row(
+            "ClearQuarantine",
+            Purpose.QUARANTINE_CLEAR,
+            (ClearQuarantineRequest, ClearQuarantineResponse),
+            ("POST", "/quarantine/clear"),
+            "Has such requests run again.",
+        ),
+    ]
 
 
 def _row(

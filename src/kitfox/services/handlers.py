@@ -28,11 +28,25 @@ from kitfox.modules import GrpcRequestContext, ModuleBase, module_registry
 from kitfox.services.health import Health
 from kitfox.services.inference import InferenceHandler, StreamingInferenceHandler
 from kitfox.services.job_states import WIRE_STATES
+from kitfox.services.management import SIZE_FACTOR, Deployment, ModelManagement
 from kitfox.services.methods import Context, Handler, Method, Purpose, StreamHandler
+from kitfox.services.model_mesh import ModelMesh
 from kitfox.services.reflection import Descriptions, Reflection
-from kitfox.training import Job
+from kitfox.training import Job, JobState
 
 __all__ = ["Predictions", "Services", "Trainings", "bind"]
+
+
+_REFRESH_SECONDS = 5.0
+_MESH = {
+    *(Purpose.MESH_LOAD, Purpose.MESH_UNLOAD, Purpose.MESH_PREDICT_SIZE),
+    *(Purpose.MESH_SIZE, Purpose.MESH_STATUS),
+}
+_MANAGEMENT = {
+    *(Purpose.MODEL_LIST, Purpose.MODEL_SHOW, Purpose.MODEL_LOAD, Purpose.MODEL_UNLOAD),
+    *(Purpose.MODEL_RELOAD, Purpose.MODEL_PROMOTE, Purpose.MODEL_ROLL_BACK),
+    *(Purpose.QUARANTINE_LIST, Purpose.QUARANTINE_CLEAR),
+}
 
 
 class Trainings(Protocol):
@@ -119,15 +133,33 @@ def _given(parameters: DataObjectBase, context: Context) -> dict[str, Any]:
 
 
 class TrainingManagement:
-    """Tells how trainings go, and cancels them."""
+    """Tells how trainings go, and cancels them.
 
-    def __init__(self, trainings: Trainings) -> None:
+    Args:
+        trainings: The trainings.
+        models: Where a model is loaded that a training has replaced, perhaps.
+    """
+
+    def __init__(self, trainings: Trainings, models: ModelManager) -> None:
         self._trainings = trainings
+        self._models = models
 
     async def status(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """The state of one training."""
         job = await asyncio.to_thread(self._trainings.get, fields.get("training_id", ""))
+        if job.state is JobState.COMPLETED and self._models.peek(job.model_name) is not None:
+            await self._follow(job.model_name)
         return _status(job)
+
+    async def _follow(self, model_name: str) -> None:
+        """Has who knows that the training is complete be answered by what it made.
+
+        A model that takes long to load is not waited for to the end.
+        """
+        refresh = asyncio.ensure_future(self._models.refresh(model_name))
+        # One that does not load has been logged, and the one before it goes on.
+        refresh.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait({refresh}, timeout=_REFRESH_SECONDS)
 
     async def cancel(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Asks for the end of a training; one that has ended stays as it is."""
@@ -172,15 +204,11 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
-# What a model takes in memory is told as so many times the bytes of its files, as in caikit.
-_SIZE_FACTOR = 10
-
-
 def _model_info(model: LoadedModel) -> ModelInfo:
     return ModelInfo(
         model_path=str(model.path),
         name=model.name,
-        size=model.size * _SIZE_FACTOR,
+        size=model.size * SIZE_FACTOR,
         metadata=model.execution.public_info(),
         loaded=True,
         module_id=model.module.MODULE_ID,
@@ -213,10 +241,13 @@ class Services:
 def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
     """The function that does the work of a row of the method table.
 
-    A `StreamHandler` for rows with streams. None for rows that are described but not served yet:
-    the management of models.
+    A `StreamHandler` for rows with streams. None for rows that are described but not served here.
     """
     models = services.models
+    if method.purpose in _MANAGEMENT:
+        return ModelManagement(models).handler(method.purpose)
+    if method.purpose in _MESH:
+        return ModelMesh(models).handler(method.purpose)
     match method.purpose:
         case Purpose.INFERENCE if method.is_streaming:
             return StreamingInferenceHandler(method, models)
@@ -226,13 +257,17 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
             return Information(models).runtime
         case Purpose.MODELS_INFO:
             return Information(models).models
+        case Purpose.DEPLOY:
+            return Deployment(models).deploy
+        case Purpose.UNDEPLOY:
+            return Deployment(models).undeploy
         case Purpose.TRAINING:
             assert method.module is not None, method.name  # noqa: S101 -- the table's promise
             return TrainingHandler(method.module, services.trainings, models.store)
         case Purpose.TRAINING_STATUS:
-            return TrainingManagement(services.trainings).status
+            return TrainingManagement(services.trainings, models).status
         case Purpose.TRAINING_CANCEL:
-            return TrainingManagement(services.trainings).cancel
+            return TrainingManagement(services.trainings, models).cancel
         case Purpose.JOB_START | Purpose.JOB_STATUS | Purpose.JOB_RESULT | Purpose.JOB_CANCEL:
             return services.jobs.handler(method)
         case Purpose.HEALTH_CHECK:

@@ -175,9 +175,7 @@ class InferenceHandler(_Inference):
             else:
                 result = await operation.submit(arguments, context)
         finally:
-            model.in_flight -= 1
-            if model.retired:
-                model.released()
+            model.release()
         return self._checked(result, context)
 
     async def check(self, fields: Mapping[str, Any], context: Context) -> LoadedModel:
@@ -211,9 +209,7 @@ class StreamingInferenceHandler(_Inference):
                 async for batch in batches:
                     yield batch
         finally:
-            operation.model.in_flight -= 1
-            if operation.model.retired:
-                operation.model.released()
+            operation.model.release()
 
     async def _answer_stream(
         self,

@@ -14,7 +14,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from kitfox.data import DataObjectBase
 from kitfox.errors import Code
 from kitfox.services.descriptors import descriptor_set
-from kitfox.services.methods import Context, Decode, Encode, Method, MethodTable, Purpose
+from kitfox.services.fixed import MODELS_SERVICE
+from kitfox.services.methods import Context, Decode, Encode, Method, MethodTable
 from kitfox.services.protocols import (
     HEALTH_SERVICE,
     V1,
@@ -24,8 +25,6 @@ from kitfox.services.protocols import (
 )
 
 __all__ = ["Descriptions", "Reflection"]
-
-_MODEL_MESH = "mmesh.ModelRuntime"
 
 
 class Descriptions:
@@ -53,13 +52,10 @@ class Descriptions:
     def services_of_caikit(self) -> list[str]:
         """The services that a caikit server lists, sorted.
 
-        That is neither health nor the newer reflection; it is the model mesh's.
+        That is neither health, the newer reflection nor what only we have.
         """
-        unlisted = {HEALTH_SERVICE, reflection_service(V1)}
-        services = {name for name in self._table.services() if name not in unlisted}
-        if any(method.purpose is Purpose.DEPLOY for method in self._table):
-            services.add(_MODEL_MESH)
-        return sorted(services)
+        unlisted = {HEALTH_SERVICE, MODELS_SERVICE, reflection_service(V1)}
+        return sorted({name for name in self._table.services() if name not in unlisted})
 
     def file(self, name: str) -> list[bytes]:
         """A file and all that it needs, serialized, itself first.

@@ -25,13 +25,15 @@ def open_trainings(config: Config) -> TrainingService:
         max_concurrent=config.training.max_concurrent,
         queue_limit=config.training.queue_limit,
     )
-    library = import_library(config.runtime.library)
+    libraries = [import_library(name) for name in config.runtime.libraries or [""]]
     return TrainingService(
         store=store,
         scheduler=scheduler,
         output_dir=config.runtime.training.output_dir,
         save_with_id=config.runtime.training.save_with_id,
-        libraries=[Library(package=library.__name__, path=_import_folder(library))],
+        libraries=[
+            Library(package=library.__name__, path=_import_folder(library)) for library in libraries
+        ],
         data_base_dir=config.data_streams.file_source_base or "",
     )
 

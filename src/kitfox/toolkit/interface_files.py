@@ -20,14 +20,7 @@ from kitfox import config as server_config
 from kitfox.config import Config
 from kitfox.data.registry import known_classes
 from kitfox.export import library_info, openapi_document, proto_text, write_protos
-from kitfox.services import (
-    MethodTable,
-    Names,
-    Purpose,
-    build_table,
-    import_library,
-    library_modules,
-)
+from kitfox.services import MethodTable, Purpose, configured_table, library_modules
 from kitfox.toolkit.settings import get_config, server_overrides
 
 __all__ = ["main", "render_dataobject_protos"]
@@ -68,10 +61,10 @@ def main(arguments: list[str] | None = None) -> None:
         write_protos(_dumped(table), options.out, per_package=options.per_package)
     if config.runtime.http.enabled:
         version = settings.runtime.version_info.runtime_image or ""
-        info = library_info(config.runtime.library, version=version)
+        info = library_info(",".join(config.runtime.libraries), version=version)
         _write_json(options.out / "openapi.json", openapi_document(table, info=info))
     if options.modules:
-        _write_json(Path("modules.json"), _included_modules(config.runtime.library))
+        _write_json(Path("modules.json"), _included_modules(config.runtime.libraries))
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -101,15 +94,7 @@ def _empty(folder: Path) -> None:
 def _table(config: Config) -> MethodTable:
     runtime = config.runtime
     sys.path[:0] = [path for path in runtime.python_path if path not in sys.path]
-    import_library(runtime.library)
-    generation = runtime.service_generation
-    return build_table(
-        runtime.library,
-        names=Names.of(runtime.library, domain=generation.domain, package=generation.package),
-        route_prefix=runtime.http.route_prefix,
-        inference=generation.enable_inference,
-        training=generation.enable_training,
-    )
+    return configured_table(runtime)
 
 
 def _dumped(table: MethodTable) -> MethodTable:
@@ -122,9 +107,9 @@ def _dumped(table: MethodTable) -> MethodTable:
     )
 
 
-def _included_modules(library: str) -> dict[str, Any]:
+def _included_modules(libraries: Iterable[str]) -> dict[str, Any]:
     tasks: dict[str, dict[str, str]] = {}
-    for module in library_modules(library):
+    for module in (module for library in libraries for module in library_modules(library)):
         for task in module.tasks:
             tasks.setdefault(task.__name__, {})[module.MODULE_ID] = str(module)
     return {"included_modules": tasks}

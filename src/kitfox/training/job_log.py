@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from kitfox.training.publication import make_folder
+from kitfox.modules.publication import make_folder
 
 __all__ = ["limit", "open_log", "redirect", "tail"]
 

@@ -4,33 +4,22 @@ Whatever moment a process dies at, the place holds nothing, the old model, or th
 """
 
 import contextlib
-import errno
-import hashlib
-import json
 import os
-import shutil
 from pathlib import Path
-from typing import Any
 
 from kitfox.errors import AlreadyExists, FailedPrecondition
+from kitfox.modules import manifest
+from kitfox.modules.publication import exchange, remove_tree, sync_folder
 from kitfox.training.jobs import Job
 
 __all__ = [
-    "MANIFEST",
     "discard",
     "is_published",
-    "make_folder",
     "partial_path",
     "put_in_place",
     "seal",
-    "sync_folder",
     "trainer",
 ]
-
-MANIFEST = "manifest.json"
-"""The file in a model folder that says which training made it, and of what it consists."""
-
-_FORMAT = 1
 
 
 def partial_path(job: Job) -> Path:
@@ -45,39 +34,13 @@ def _aside_path(job: Job) -> Path:
     return place.with_name(f".{place.name}.{job.id}.{job.attempt}.replaced")
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, so that they are there after a power cut too."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
-
-
 def seal(folder: Path, job: Job) -> None:
     """Writes the manifest of a saved model and syncs all of it to the disk."""
     if not folder.is_dir():
         raise FailedPrecondition(
             f"save() of module {job.module_id} has made no folder at the path it was given"
         )
-    files = []
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path != folder / MANIFEST:  # one that came along from an older model
-                files.append({"path": str(path.relative_to(folder)), **_describe(path)})
-        sync_folder(Path(parent))
-    manifest = {
-        "format": _FORMAT,
-        "training_id": job.id,
-        "attempt": job.attempt,
-        "files": sorted(files, key=lambda file: str(file["path"])),
-    }
-    with (folder / MANIFEST).open("w") as stream:
-        json.dump(manifest, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    sync_folder(folder)
+    manifest.seal(folder, training_id=job.id, attempt=job.attempt)
 
 
 def put_in_place(job: Job) -> None:
@@ -92,7 +55,7 @@ def put_in_place(job: Job) -> None:
         partial.rename(place)
     elif not job.overwrite:
         raise AlreadyExists(f"There is something at {place} already; it was left as it is")
-    elif not _swap(partial, place):
+    elif not exchange(partial, place):
         place.rename(_aside_path(job))
         partial.rename(place)
     sync_folder(place.parent)
@@ -101,10 +64,10 @@ def put_in_place(job: Job) -> None:
 def trainer(place: Path) -> tuple[str, int] | None:
     """The id and the attempt of the training that made a model; None if none says it did."""
     try:
-        manifest = json.loads((place / MANIFEST).read_bytes())
-        return str(manifest["training_id"]), int(manifest["attempt"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = manifest.read_manifest(place)
+    except manifest.IncompleteModel:
         return None
+    return (found.training_id, found.attempt) if found and found.training_id else None
 
 
 def is_published(job: Job) -> bool:
@@ -123,51 +86,7 @@ def discard(job: Job) -> None:
         with contextlib.suppress(OSError):  # died between two renames: back with the old model
             aside.rename(place)
     for left in (partial_path(job), aside):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                left.unlink()
+        remove_tree(left)
     if place.parent.name == job.id:  # the folder that was made for this job alone
         with contextlib.suppress(OSError):
             place.parent.rmdir()  # fails if there is a model in it, as it should
-
-
-def _describe(path: Path) -> dict[str, Any]:
-    """Size and digest of a file, or where a link points; the file is synced on the way."""
-    if path.is_symlink():
-        return {"link": str(path.readlink())}
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        os.fsync(stream.fileno())
-        return {"size": stream.tell(), "sha256": digest}
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
-
-
-def _swap(one: Path, other: Path) -> bool:
-    """Exchanges two names in one step; False where kernel or file system cannot."""
-    import ctypes  # here: it costs a worker 10 ms, and few need it
-
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:  # a C library without it
-        return False
-    first, second = os.fsencode(one), os.fsencode(other)
-    if renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
-        return False
-    raise OSError(number, os.strerror(number), str(other))

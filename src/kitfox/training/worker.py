@@ -26,6 +26,7 @@ from typing import Any, NoReturn, TypeVar
 import kitfox
 from kitfox.caikit import install_if_asked
 from kitfox.errors import FailedPrecondition, KitfoxError, Unavailable
+from kitfox.modules.publication import make_folder
 from kitfox.training import job_log, processes, publication
 from kitfox.training.arguments import decode_arguments
 from kitfox.training.jobs import Job, JobState, Library, Progress
@@ -148,7 +149,7 @@ def _perform(store: JobStore, job: Job, context: TrainingContext) -> None:
             raise FailedPrecondition(
                 f"train() of module {job.module_id} returned {kind}; expected a module to save"
             )
-        publication.make_folder(Path(job.output_path).parent)
+        make_folder(Path(job.output_path).parent)
         partial = publication.partial_path(job)
         model.save(str(partial))
     publication.seal(partial, job)

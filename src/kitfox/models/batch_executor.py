@@ -1,0 +1,383 @@
+"""Threads that run what waits for a model as batches, or call by call, as a plan has it.
+
+No call waits for company: a thread that is free takes what has come while it was busy. One bad call
+fails alone: a batch that fails is run again in halves, and those in halves, until what fails is a
+call by itself.
+"""
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from kitfox import logs
+from kitfox.errors import Internal
+from kitfox.logs import current_request
+from kitfox.metrics import BATCH_SIZES
+from kitfox.models.batch_queue import BatchCall, BatchQueue
+from kitfox.models.batch_shape import BatchShape
+from kitfox.models.pace import Progress
+from kitfox.models.tuning import Plan
+from kitfox.modules import ModuleBase, RequestContext
+
+__all__ = ["BatchExecutor"]
+
+log = logs.channel("MODELS")
+
+# A second thread is woken for what waits when runs take longer than this.
+_WORTH_WAKING = 0.0005
+# After so many batches that failed as a whole though each call by itself did well.
+_MOST_USELESS = 3
+_MOST_NAMED = 8
+
+_Outcome: TypeAlias = tuple[BatchCall, Any, BaseException | None]
+"""A call, what it gave, and how it failed."""
+
+
+class BatchExecutor:
+    """Runs the calls of a model's `run`.
+
+    Args:
+        model: The model, with a `run_batch` of its own.
+        shape: How calls are joined.
+        plan: How to run them; it may be changed at any time (`plan`).
+        loop: The event loop from which `submit` is called.
+        name: Names the threads and the model in logs.
+        max_delay: Seconds that a call may wait for others when a thread is free.
+        max_weight: The most that a batch may weigh; 0: no limit.
+        prepare: Called in each thread before it works, with the number of calls at a time.
+    """
+
+    def __init__(
+        self,
+        model: ModuleBase,
+        shape: BatchShape,
+        *,
+        plan: Plan,
+        loop: asyncio.AbstractEventLoop,
+        name: str = "model",
+        max_delay: float = 0,
+        max_weight: float = 0,
+        prepare: Callable[[int], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.calls = 0
+        """The calls that have been run."""
+        self.progress = Progress(0, 0.0, 0.0)
+        """The batches that have been run; of the work, half is counted by the calls' size."""
+        self.queue_seconds = 0.0
+        """The seconds that calls have waited, together."""
+        self.sizes = [0] * (len(BATCH_SIZES) + 1)
+        """Batches by size, between the bounds of `BATCH_SIZES`."""
+        self.waiting = 0
+        """The calls that have not begun. Some may have been given up."""
+        self.largest = sys.maxsize
+        """The most calls of a batch: fewer once larger ones have failed that do well in parts."""
+        self._run: Callable[..., Any] = model.run
+        self._run_batch: Callable[..., Any] = model.run_batch
+        self._shape = shape
+        self._loop = loop
+        self._name = name
+        self._max_delay = max_delay
+        self._prepare = prepare
+        self._changed = threading.Condition()
+        self._sorting = threading.Lock()
+        self._incoming: list[BatchCall] = []
+        self._queue = BatchQueue(shape, max_weight=max_weight, refuse=self._fail)
+        self._results: list[_Outcome] = []
+        self._threads: list[threading.Thread] = []
+        self._running: dict[threading.Thread, Sequence[BatchCall]] = {}
+        self._idle = 0
+        self._waking = False
+        self._reporting = False
+        self._closed = False
+        self._mean_weight = 0.0
+        self._mean_seconds = 1.0
+        self._useless = 0
+
+    def submit(
+        self, arguments: dict[str, Any], context: RequestContext | None = None
+    ) -> "asyncio.Future[Any]":
+        """Queues a call of `run`; it is dropped unrun when the future is cancelled in time."""
+        future = self._loop.create_future()
+        call = BatchCall(arguments, future, context, time.perf_counter())
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the executor is closed")
+            self._incoming.append(call)
+            self.waiting += 1
+            self._wake_one()
+        return future
+
+    @property
+    def threads(self) -> Sequence[threading.Thread]:
+        """The threads that have been started."""
+        return self._threads
+
+    @property
+    def active(self) -> int:
+        """The threads that are at work."""
+        return len(self._threads) - self._idle
+
+    def running(self) -> list[tuple[threading.Thread, BatchCall]]:
+        """The batches that are being run, each by its oldest call, with its thread."""
+        with self._changed:
+            return [(thread, batch[0]) for thread, batch in self._running.items()]
+
+    @property
+    def running_count(self) -> int:
+        """The threads that have got a batch."""
+        return len(self._running)
+
+    @property
+    def in_process(self) -> int:
+        """The calls that are being run."""
+        with self._changed:
+            return sum(map(len, self._running.values()))
+
+    def drop_cancelled(self) -> None:
+        """Forgets the waiting calls that were given up, if that can be had without waiting."""
+        if not self._sorting.acquire(blocking=False):
+            return  # a thread is at it, and drops them itself as it comes to them
+        try:
+            with self._changed:
+                self._incoming = [call for call in self._incoming if not call.future.cancelled()]
+                self._queue.drop_cancelled()
+                self.waiting = len(self._incoming) + len(self._queue)
+        finally:
+            self._sorting.release()
+
+    def follow(self, plan: Plan) -> None:
+        """Runs what comes next by another plan."""
+        with self._changed:
+            self.plan = plan
+            self._changed.notify_all()
+            if self.waiting:
+                self._wake_one()
+
+    def close(self) -> None:
+        """Drops what waits, lets running batches end, and joins the threads."""
+        with self._changed:
+            self._closed = True
+            dropped, self._incoming = self._incoming, []
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        for call in [*dropped, *self._queue.clear()]:
+            _tell(self._loop, call.future.cancel)
+
+    # -- threads
+
+    def _wake_one(self) -> None:
+        """Wakes or starts a thread if there may be one more. Called with the lock held."""
+        if self.active >= self.plan.parallel:
+            return
+        if self._mean_seconds < _WORTH_WAKING and (self._waking or self.active):
+            return  # it is done sooner than another thread is there
+        self._waking = True
+        if self._idle:
+            self._changed.notify()
+            return
+        name = f"{self._name}-batch-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        pause: float | None = None
+        while True:
+            with self._changed:
+                self._waking = False
+                while pause or not self.waiting or self.active > self.plan.parallel:
+                    if self._closed:
+                        return
+                    self._idle += 1
+                    self._changed.wait(pause)
+                    self._idle -= 1
+                    self._waking, pause = False, None
+                if self._closed:
+                    return
+            batch, pause = self._next()
+            if batch:
+                self._execute(batch)
+                # An idle thread must not keep the last calls' arguments alive.
+                batch.clear()
+
+    def _next(self) -> tuple[list[BatchCall], float | None]:
+        """What to run now; else how long to wait for it to become a batch."""
+        thread = threading.current_thread()
+        with self._sorting:
+            with self._changed:
+                incoming, self._incoming = self._incoming, []
+                if incoming:
+                    self._running[thread] = incoming[:1]
+            self._queue.add(incoming)
+            now = time.perf_counter()
+            ripe = now - self._max_delay if self._max_delay else None
+            plan = self.plan
+            if plan.size > self.largest:
+                plan = replace(plan, size=self.largest)
+            batch = self._queue.take(plan, ripe=ripe)
+            with self._changed:
+                self.waiting = len(self._incoming) + len(self._queue)
+                self._running.pop(thread, None)
+                if batch:
+                    self._running[thread] = batch
+                    if self.waiting:
+                        self._wake_one()
+            pause = None if batch or ripe is None else max(self._queue.since - ripe, 0.0001)
+        return batch, pause
+
+    def _execute(self, batch: list[BatchCall]) -> None:
+        started = time.perf_counter()
+        calls = [call for call in batch if not call.future.cancelled()]
+        if calls:
+            self._report(self._prepared(calls))
+        ended = time.perf_counter()
+        mean = self._mean_weight = self._mean_weight or batch[0].weight or 1.0
+        with self._changed:
+            self._running.pop(threading.current_thread(), None)
+            if not calls:
+                return
+            self.calls += len(calls)
+            self.queue_seconds += sum(started - call.since for call in calls)
+            self.sizes[bisect_left(BATCH_SIZES, len(calls))] += 1
+            weight = sum(call.weight for call in calls)
+            # Neither calls alone nor their sizes alone: what a call costs lies between.
+            work = self.progress.work + 0.5 * len(calls) + 0.5 * weight / mean
+            self.progress = Progress(self.progress.runs + 1, work, ended)
+            self._mean_weight += 0.02 * (weight / len(calls) - mean)
+            self._mean_seconds += 0.1 * (ended - started - self._mean_seconds)
+
+    # -- the model's code
+
+    def _prepared(self, calls: list[BatchCall]) -> list[_Outcome]:
+        if self._prepare is not None:
+            try:
+                self._prepare(self.plan.parallel if self.waiting else self.active)
+            except Exception as err:  # noqa: BLE001 -- a library's code; the calls do not need it
+                self._prepare = None
+                log.warning(
+                    "Model %s: its library's threads are left as they are: %s",
+                    self._name,
+                    err,
+                    extra={"log_code": "<KFX20072W>"},
+                )
+        return self._run_all(calls)
+
+    def _run_all(self, calls: list[BatchCall]) -> list[_Outcome]:
+        if len(calls) == 1:
+            return [self._run_one(calls[0])]
+        current_request.set(_Together(calls))
+        try:
+            results = self._run_batch(**self._shape.join([call.arguments for call in calls]))
+        except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+            return self._halve(calls, err)
+        problem = _problem(results, len(calls))
+        if problem:
+            log.error(
+                "Model %s: run_batch of %d calls returned %s",
+                self._name,
+                len(calls),
+                problem,
+                extra={"log_code": "<KFX20070E>"},
+            )
+            message = f"The model's run_batch returned {problem} for {len(calls)} calls"
+            return [(call, None, Internal(message)) for call in calls]
+        return [
+            (call, None, result) if isinstance(result, BaseException) else (call, result, None)
+            for call, result in zip(calls, results, strict=True)
+        ]
+
+    def _run_one(self, call: BatchCall) -> _Outcome:
+        if call.future.cancelled():
+            return call, None, None
+        current_request.set(call.context)
+        try:
+            return call, self._run(**call.arguments), None
+        except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+            return call, None, err
+
+    def _halve(self, calls: list[BatchCall], err: BaseException) -> list[_Outcome]:
+        """Finds those calls of a failed batch that fail by themselves."""
+        middle = len(calls) // 2
+        outcomes = [*self._run_all(calls[:middle]), *self._run_all(calls[middle:])]
+        if any(error is not None for _, _, error in outcomes):
+            self._useless = 0
+            return outcomes
+        self._useless += 1
+        if self._useless >= _MOST_USELESS and len(calls) // 2 < self.largest:
+            self._useless, self.largest = 0, len(calls) // 2
+            log.warning(
+                "Model %s: run_batch fails for %d calls that do well in smaller batches; from now "
+                "on it gets %d at most: %s",
+                self._name,
+                len(calls),
+                self.largest,
+                err,
+                exc_info=err,
+                extra={"log_code": "<KFX20071W>"},
+            )
+        return outcomes
+
+    # -- results
+
+    def _fail(self, call: BatchCall, err: BaseException) -> None:
+        self._report([(call, None, err)])
+
+    def _report(self, outcomes: list[_Outcome]) -> None:
+        with self._changed:
+            self._results += outcomes
+            if self._reporting:
+                return
+            self._reporting = True
+        _tell(self._loop, self._deliver)
+
+    def _deliver(self) -> None:
+        with self._changed:
+            results, self._results = self._results, []
+            self._reporting = False
+        for call, result, error in results:
+            future = call.future
+            if future.cancelled():
+                continue
+            if error is None:
+                future.set_result(result)
+            elif isinstance(error, StopIteration):
+                # A future refuses StopIteration, which would end the awaiting coroutine.
+                future.set_exception(RuntimeError(f"the model raised {error!r}"))
+            else:
+                future.set_exception(error)
+
+
+class _Together:
+    """The requests of a batch, as log lines name them."""
+
+    def __init__(self, calls: Sequence[BatchCall]) -> None:
+        self._calls = calls
+
+    @property
+    def request_id(self) -> str:
+        """The ids of the first few."""
+        first = self._calls[:_MOST_NAMED]
+        names = [call.context.request_id for call in first if call.context is not None]
+        more = len(self._calls) - len(first)
+        return ",".join(names) + (f" and {more} more" if more else "")
+
+
+def _problem(results: Any, expected: int) -> str:
+    """What is wrong with the result of `run_batch`; empty when nothing is."""
+    if not isinstance(results, Sequence) or isinstance(results, str | bytes):
+        return f"{type(results).__name__}, which is no sequence of results,"
+    return "" if len(results) == expected else f"{len(results)} results"
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    # A loop that has been closed has nobody who waits.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback)

@@ -1,0 +1,115 @@
+"""The memory budget: how many bytes of models are loaded at the same time.
+
+A model counts with the bytes of its files, from before it is loaded until its last call is over.
+The one that was used longest ago makes room, if nobody is using it and the next request can have
+it back.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from kitfox.errors import ResourceExhausted
+from kitfox.models.loaded import LoadedModel
+
+__all__ = ["MemoryBudget"]
+
+_PAUSE_SECONDS = 0.01
+
+
+class MemoryBudget:
+    """Keeps what is loaded within a number of bytes.
+
+    Args:
+        limit: The bytes; 0: as many as there are.
+        loaded: The models that are loaded, by id.
+        evict: Unloads one of them.
+        may_evict: Whether models may be unloaded to make room, because requests load them again.
+        patience: Seconds that a load waits for models that are in use.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        *,
+        loaded: Mapping[str, LoadedModel],
+        evict: Callable[[str], object],
+        may_evict: bool,
+        patience: float = 5.0,
+    ) -> None:
+        self.limit = limit
+        self._loaded = loaded
+        self._evict = evict
+        self._may_evict = may_evict
+        self._patience = patience
+        self._reserved = 0
+        self._ending: set[LoadedModel] = set()
+
+    @property
+    def used(self) -> int:
+        """The bytes of the models that are loaded, are being loaded, or have calls to finish."""
+        models = itertools.chain(self._loaded.values(), self.ending)
+        return self._reserved + sum(model.size for model in models)
+
+    def note_end(self, model: LoadedModel) -> None:
+        """Counts a model that is offered no longer until its last call is over."""
+        self._ending = {*self.ending, model}
+
+    @property
+    def ending(self) -> frozenset[LoadedModel]:
+        """The models that are offered no longer, and have calls to finish."""
+        return frozenset(model for model in self._ending if model.in_flight)
+
+    @contextlib.asynccontextmanager
+    async def reserved(
+        self, model_id: str, size: int, *, may_evict: bool = True
+    ) -> AsyncIterator[None]:
+        """Room for a model while it is being loaded.
+
+        Args:
+            model_id: The model; if it is loaded, it is not unloaded to make room for itself.
+            size: Bytes of its files.
+            may_evict: Whether others may have to go, and whether to wait for them.
+
+        Raises:
+            ResourceExhausted: There is no room, and none can be made.
+        """
+        if not self.limit:
+            yield
+            return
+        await self._make_room(model_id, size, may_evict=may_evict and self._may_evict)
+        self._reserved += size
+        try:
+            yield
+        finally:
+            self._reserved -= size
+
+    async def _make_room(self, model_id: str, size: int, *, may_evict: bool) -> None:
+        deadline = time.monotonic() + self._patience
+        while self.used + size > self.limit:
+            if may_evict and size <= self.limit:
+                if self._evict_one(model_id):
+                    continue
+                if time.monotonic() < deadline:
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                    continue
+            raise self._exhausted(size)
+
+    def _evict_one(self, model_id: str) -> bool:
+        idle = [
+            (model.last_used, name)
+            for name, model in self._loaded.items()
+            if not model.in_flight and model.follows_store and name != model_id
+        ]
+        if not idle:
+            return False
+        self._evict(min(idle)[1])
+        return True
+
+    def _exhausted(self, size: int) -> ResourceExhausted:
+        return ResourceExhausted(
+            f"it takes {size} bytes, and of {self.limit} (setting models.memory_budget) "
+            f"{self.used} are taken by models that cannot be unloaded now"
+        )

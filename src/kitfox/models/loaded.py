@@ -1,0 +1,69 @@
+"""A model that is ready to run, and what is known of it."""
+
+import datetime
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kitfox.models.execution import Execution
+from kitfox.models.identity import Files
+from kitfox.modules import ModuleBase
+
+__all__ = ["LoadedModel"]
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class LoadedModel:
+    """A model that is ready to run."""
+
+    name: str
+    """The id under which it is asked for."""
+    path: Path
+    """Where it was loaded from."""
+    module: type[ModuleBase]
+    """The class that it is made of."""
+    execution: Execution
+    """What runs it."""
+    size: int
+    """Bytes of its files."""
+    files: Files | None = None
+    """Which files they were: where others are found later, there is another version."""
+    memory: int | None = None
+    """Bytes by which the process grew while it was loaded, where that could be measured."""
+    follows_store: bool = True
+    """Whether the id is the store's, so that what is there under it takes this model's place."""
+    load_seconds: float = 0.0
+    """How long loading and warming up took."""
+    loaded_at: datetime.datetime | None = None
+    """When it was ready."""
+    operations: dict[Any, Any] = field(default_factory=dict)
+    """What callers have worked out about this model and want to find again (one entry a method)."""
+    in_flight: int = 0
+    """The calls that are being answered by it; counted by who runs them, on the event loop."""
+    last_used: float = field(default_factory=time.monotonic)
+    """When its last call was over, of `time.monotonic`."""
+    retired: bool = False
+    """Whether it is no longer offered: it is closed when the last call on it is over."""
+
+    def release(self) -> None:
+        """Counts one call less."""
+        self.in_flight -= 1
+        self.last_used = time.monotonic()
+        if self.retired and not self.in_flight:
+            self.close()
+
+    def retire(self) -> None:
+        """Offers it no longer; calls that run on it finish."""
+        if self.retired:
+            return
+        self.retired = True
+        if not self.in_flight:
+            self.close()
+
+    def close(self) -> None:
+        """Gives back what runs it, without making the event loop wait for that."""
+        threading.Thread(
+            target=self.execution.close, name=f"close-{self.name}", daemon=True
+        ).start()

@@ -1,0 +1,179 @@
+"""From a model on disk to one that can be called: the one place that chooses its execution."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import Executor as Loaders
+from dataclasses import dataclass
+from pathlib import Path
+
+from kitfox.config import ModelExecution
+from kitfox.models.batch_executor import BatchExecutor
+from kitfox.models.batch_shape import batch_shape
+from kitfox.models.cores import available_cores, library_threads
+from kitfox.models.execution import Execution, InThreads
+from kitfox.models.executor import ThreadExecutor
+from kitfox.models.inline import Inline
+from kitfox.models.pace import Pace, Paced, PacedThreads
+from kitfox.models.tuning import PlanSpace, Tuner
+from kitfox.models.watchdog import Watchdog
+from kitfox.modules import ModuleBase, load_model
+
+__all__ = ["OpenedModel", "open_model"]
+
+_MOST_THREADS = 100
+_LARGEST_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedModel:
+    """A model that has been loaded."""
+
+    module: type[ModuleBase]
+    """The class that it is made of."""
+    execution: Execution
+    """What runs it; whoever asked for it closes it."""
+
+
+async def open_model(
+    name: str,
+    path: Path,
+    *,
+    settings: ModelExecution,
+    loop: asyncio.AbstractEventLoop,
+    loaders: Loaders | None = None,
+    most_threads: int = _MOST_THREADS,
+    watchdog: Watchdog | None = None,
+    load: Callable[[Path], ModuleBase] = load_model,
+) -> OpenedModel:
+    """Loads a model to where it is to run.
+
+    Args:
+        name: Its id, for logs and thread names.
+        path: Its folder or archive.
+        settings: How it is to be run; see `ExecutionSettings.of`.
+        loop: The event loop that will call it.
+        loaders: The threads in which models of this process are loaded.
+        most_threads: The most threads of a model whose `threads` are chosen by measurement.
+        watchdog: Tells of calls that take too long.
+        load: Makes the model, in a thread of this process.
+
+    Raises:
+        Exception: Whatever the module's `load` raises.
+    """
+    if settings.mode == "process":
+        from kitfox.models.replicas import InProcesses  # type: ignore[import-not-found]  # written beside
+
+        replicas = await InProcesses.open(name, path, settings=settings, loop=loop)
+        return OpenedModel(module=replicas.module, execution=replicas)
+    model = await loop.run_in_executor(loaders, load, path)
+    maker = _Maker(name, model, settings, loop, most_threads, watchdog)
+    execution = maker.inline() if settings.mode == "inline" else maker.in_threads()
+    if watchdog is not None:
+        watchdog.watch(maker, name=name, seconds=settings.run_seconds, running=execution.running)
+    return OpenedModel(module=type(model), execution=execution)
+
+
+class _Maker:
+    """Puts together what runs one model of this process."""
+
+    def __init__(
+        self,
+        name: str,
+        model: ModuleBase,
+        settings: ModelExecution,
+        loop: asyncio.AbstractEventLoop,
+        most_threads: int,
+        watchdog: Watchdog | None,
+    ) -> None:
+        self._name = name
+        self._model = model
+        self._settings = settings
+        self._loop = loop
+        self._watchdog = watchdog
+        self._most = settings.threads or most_threads
+        self._cores = available_cores()
+
+    def inline(self) -> Inline:
+        """Runs it on the event loop, and its streams in threads."""
+        return Inline(self._model, self._streams(), self._loop, on_close=self._forget)
+
+    def in_threads(self) -> InThreads:
+        """Runs it in threads, in batches if that is of use."""
+        library = library_threads()
+        prepare = None if library is None else library.share
+        tuner = Tuner(self._space((1, True)))
+        calls = ThreadExecutor(threads=tuner.plan.parallel, loop=self._loop, name=self._name)
+        paces = [self._pace(PacedThreads(calls), tuner)]
+        batches = None
+        sizes = _sizes(self._settings.max_batch_size)
+        shape = batch_shape(self._model, self._settings.batch_weight)
+        if shape is not None and sizes:
+            tuner = Tuner(self._space(*sizes))
+            batches = BatchExecutor(
+                self._model,
+                shape,
+                plan=tuner.plan,
+                loop=self._loop,
+                name=self._name,
+                max_delay=self._settings.max_batch_delay_seconds,
+                max_weight=self._settings.max_batch_weight,
+                prepare=prepare,
+            )
+            paces.append(self._pace(batches, tuner))
+
+        def stop() -> None:
+            self._forget()
+            for pace in paces:
+                # The loop may have been closed, with its timers.
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(pace.stop)
+
+        return InThreads(
+            self._model,
+            self._streams(),
+            calls=calls,
+            pace=paces[0],
+            batches=batches,
+            batch_pace=paces[-1],
+            prepare=prepare,
+            on_close=stop,
+        )
+
+    def _streams(self) -> ThreadExecutor:
+        """Threads for what makes streams: how long that takes is up to those who read them."""
+        return ThreadExecutor(threads=self._most, loop=self._loop, name=f"{self._name}-stream")
+
+    def _forget(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.forget(self)
+
+    def _space(self, *sizes: tuple[int, bool]) -> PlanSpace:
+        return PlanSpace(
+            most_parallel=self._most,
+            cores=self._cores,
+            fixed_parallel=bool(self._settings.threads),
+            sizes=sizes,
+        )
+
+    def _pace(self, executor: Paced, tuner: Tuner) -> Pace:
+        return Pace(
+            self._name,
+            executor,
+            tuner,
+            queue_limit=self._settings.queue_limit,
+            loop=self._loop,
+        )
+
+
+def _sizes(most: int) -> tuple[tuple[int, bool], ...]:
+    """The sizes of batches to choose from, the one to begin with first; none: no batches.
+
+    Large batches of calls of all sizes suit what does not pad; small ones of calls that are alike
+    suit what does; and call by call suits what has cores enough.
+    """
+    if most == 1:
+        return ()
+    most = most or _LARGEST_BATCH
+    middle, small = min(most, 32), min(most, 8)
+    return tuple(dict.fromkeys([(middle, True), (1, True), (small, True), (most, False)]))

@@ -1,0 +1,123 @@
+"""`kitfox models` says and does the same with a running server and, where it can, without."""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Server
+from tests.services.managed import ManagedServer, config_of, managed
+
+# Many commands in one process: starting Python takes longer than what they do.
+SCRIPT = """
+import json, sys
+from typer.testing import CliRunner
+from kitfox.cli.commands import app
+from kitfox.errors import KitfoxError
+for line in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, ["models", *line])
+    error = done.exception.message if isinstance(done.exception, KitfoxError) else ""
+    print(json.dumps([done.exit_code, done.output + error]))
+"""
+
+
+def run(server: Server, *lines: str) -> list[tuple[int, str]]:
+    """Exit status and output of each command line."""
+    commands = [[*line.split(), "--config", str(server.config)] for line in lines]
+    done = server.run("-c", SCRIPT, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    found: list[Any] = [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "["]
+    return [(status, text) for status, text in found]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagedServer]:
+    with managed(tmp_path_factory.mktemp("managed")) as running:
+        yield running
+
+
+def model(folder: Path, greeting: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.yml").write_text(config_of(greeting))
+    return folder
+
+
+def has(text: str, *rows: str) -> bool:
+    """Whether a listing has rows that begin so, whatever the spaces."""
+    lines = [re.sub(r" +", " ", line).strip() for line in text.splitlines()]
+    return all(any(line.startswith(row) for line in lines) for row in rows)
+
+
+def test_with_a_server(server: ManagedServer, tmp_path: Path) -> None:
+    one, two = model(tmp_path / "one", "One"), model(tmp_path / "two", "Two")
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.write(two / "config.yml", "two/config.yml")
+    done = run(
+        server,
+        f"deploy fox@1 {one}",
+        f"deploy fox@2 {tmp_path / 'two.zip'}",
+        "load fox",
+        "promote fox 2",
+        "list fox",
+        "rollback fox",
+        "show fox",
+        "reload fox",
+        "unload fox",
+        "list",
+        "check fox fox@2",
+        "load nope",
+        f"deploy fox@1 {one}",
+        "list --state asleep",
+    )
+    status = [code for code, _ in done]
+    assert status == [0] * 11 + [1] * 3, done
+    texts = [text for _, text in done]
+    assert has(texts[0], "name fox@1")
+    assert has(texts[2], "state ready", "tasks HelloWorldTask")
+    assert has(texts[3], "version 2", "versions 1, 2")
+    assert has(texts[4], "fox ready HelloWorldModule 0.0.1 2")
+    assert has(texts[6], "version 1", "state ready", "calls 0")
+    assert server.greeting("fox") == "One"
+    assert has(texts[8], "state available")
+    assert has(texts[9], "fox available HelloWorldModule 0.0.1 1", "example ")
+    assert has(texts[10], "fox: ok", "fox@2: ok")
+    assert "Model 'nope' not found" in texts[11]
+    assert "already exists" in texts[12]
+    assert "expected one of: available, loading" in texts[13]
+    assert run(server, "undeploy fox")[0][0] == 0
+    assert server.ask("fox").status == 404
+
+
+def test_without_a_server(server: ManagedServer, tmp_path: Path) -> None:
+    for version, greeting in (("1", "One"), ("2", "Two")):
+        assert server.deploy(f"hen@{version}", greeting).status == 200
+    (server.models / "hollow").mkdir(exist_ok=True)
+    (server.models / ".versions" / "hen" / "2" / "config.yml").write_text("# damaged")
+    alone = ManagedServer(server.project)  # on other ports, where nobody answers
+    done = run(
+        alone,
+        "list hen",
+        "list --state incomplete",
+        "show hen",
+        "promote hen 2",
+        "check hen",
+        "check hen@2 hollow",
+        "rollback hen",
+        "load hen",
+        f"list --url {alone.url}",
+    )
+    texts = [text for _, text in done]
+    assert [code for code, _ in done] == [0, 0, 0, 1, 0, 1, 1, 1, 1], done
+    assert has(texts[0], "hen available HelloWorldModule 0.0.1 1")
+    assert has(texts[1], "hollow incomplete")
+    assert has(texts[2], "versions 1, 2", "state available")
+    assert "config.yml has 9 bytes" in texts[3]
+    assert has(texts[4], "hen: ok")
+    assert has(texts[5], "hen@2: ", "hollow: ")
+    assert "earlier version" in texts[6]
+    assert "no server answers" in texts[7]
+    assert "no server answers" in texts[8]

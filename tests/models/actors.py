@@ -1,0 +1,139 @@
+"""Models whose loading goes as their `config.yml` says, and managers of them."""
+
+import asyncio
+import errno
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kitfox.models import (
+    LoadedModel,
+    ModelLoader,
+    ModelManager,
+    ModelOpener,
+    ModelStore,
+    ThreadExecutor,
+)
+from kitfox.modules import ModuleBase, ModuleLoader, RequestContext, module
+
+__all__ = ["ACTOR", "Actor", "Stage", "ask", "manager_of", "run", "write_model"]
+
+ACTOR = "7d1c4b7e-63f0-4a8b-8f63-5c1a0a1d8a01"
+
+
+class Stage:
+    """What the actors of one test do, and what they have done."""
+
+    def __init__(self) -> None:
+        self.loads: Counter[str] = Counter()
+        self.go = threading.Event()
+        """Lets actors whose `load` is to wait go on."""
+        self.failures: Counter[str] = Counter()
+        """How often the `load` of a model is to fail for a reason that passes."""
+
+    def actor(self) -> type["Actor"]:
+        """Defines the module; to be called within `default_registry().preserved()`."""
+        return module(ACTOR, "Actor", "1.0.0")(type("StagedActor", (Actor,), {"stage": self}))
+
+
+class Actor(ModuleBase):
+    """Does as its `config.yml` says."""
+
+    stage: Stage
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    @classmethod
+    def load(cls, model_path: str) -> "Actor":
+        loader = ModuleLoader(model_path)
+        name, stage = Path(model_path).name, cls.stage
+        stage.loads[name] += 1
+        if stage.failures[name] > 0:
+            stage.failures[name] -= 1
+            raise OSError(errno.EIO, "the disk is tired")
+        match loader.config.act:
+            case "raise":
+                raise RuntimeError("the lines are forgotten")
+            case "exit":
+                sys.exit(3)
+            case "wait":
+                stage.go.wait(60)
+            case "slow":
+                time.sleep(0.05)
+        weights = Path(model_path) / "weights.bin"
+        if loader.config.weights is not None and weights.stat().st_size != loader.config.weights:
+            raise RuntimeError(f"weights.bin is truncated: {weights.stat().st_size} bytes")
+        return cls(str(loader.config.word))
+
+    def run(self) -> str:
+        return self.word
+
+
+def write_model(root: Path, name: str, word: str = "", *, size: int = 0, **values: Any) -> Path:
+    """A model's folder, complete before it is in its place."""
+    folder = root / name
+    partial = root / f".{name}.partial"
+    partial.mkdir(parents=True)
+    config = {"module_id": ACTOR, "word": word or name, **values}
+    (partial / "config.yml").write_text(yaml.safe_dump(config))
+    if size:
+        (partial / "weights.bin").write_bytes(b"w" * size)
+    if folder.exists():
+        old = root / f".{name}.{time.monotonic_ns()}.old"
+        folder.rename(old)
+    partial.rename(folder)
+    return folder
+
+
+@asynccontextmanager
+async def manager_of(
+    root: Path, *, loading: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[ModelManager]:
+    """A manager of the models of a folder.
+
+    Args:
+        root: The folder.
+        loading: How the `ModelLoader` is made.
+        settings: How the manager is made.
+    """
+    store = ModelStore(root)
+    models = ModelManager(
+        store=store,
+        stream_executor=ThreadExecutor(threads=1, loop=asyncio.get_running_loop()),
+        loader=ModelLoader(ModelOpener(threads=2), verify=store.verify, **(loading or {})),
+        **settings,
+    )
+    try:
+        yield models
+    finally:
+        models.close()
+
+
+def run(scenario: Callable[[ModelManager], Awaitable[None]], root: Path, **settings: Any) -> None:
+    """Runs a scenario with a manager of a folder, on an event loop of its own."""
+
+    async def whole() -> None:
+        async with manager_of(root, **settings) as models:
+            await scenario(models)
+
+    asyncio.run(whole())
+
+
+async def ask(models: ModelManager, name: str) -> str:
+    """What a model says: a call as the handlers make it."""
+    model: LoadedModel | None = models.peek(name) or await models.get(name)
+    assert model is not None
+    submit = model.execution.unary("run")
+    model.in_flight += 1
+    try:
+        return str(await submit({}, RequestContext()))
+    finally:
+        model.release()

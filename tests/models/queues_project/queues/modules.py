@@ -1,0 +1,64 @@
+"""The task and the modules that do it."""
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kitfox import DataObjectBase, ModuleBase, TaskBase, dataobject, module, task
+
+
+@dataobject("queues.words")
+class Word(DataObjectBase):
+    """What comes out."""
+
+    text: str
+    where: str
+    batch: int
+
+
+@task(unary_parameters={"text": str}, unary_output_type=Word)
+class SayTask(TaskBase):
+    """Says what it is told."""
+
+
+def work(text: str) -> None:
+    """Waits until the file that is named is there."""
+    verb, _, file = text.partition(" ")
+    while verb == "hold" and not Path(file).exists():
+        time.sleep(0.005)
+    if verb == "refuse":
+        raise ValueError("it will not say that")
+
+
+class Loadable(ModuleBase):
+    """Loads nothing."""
+
+    @classmethod
+    def load(cls, model_path: str) -> "Loadable":
+        return cls()
+
+
+@module("70000000-0000-4000-8000-000000000011", "Plain", "1.0.0", task=SayTask)
+class Plain(Loadable):
+    """Call by call."""
+
+    def run(self, text: str) -> Word:
+        work(text)
+        return Word(text=text, where=threading.current_thread().name, batch=1)
+
+
+@module("70000000-0000-4000-8000-000000000012", "Batched", "1.0.0", task=SayTask)
+class Batched(Loadable):
+    """What waits together is said together."""
+
+    def run(self, text: str) -> Word:
+        work(text)
+        return Word(text=text, where=threading.current_thread().name, batch=1)
+
+    def run_batch(self, text: list[str]) -> Sequence[Word]:
+        for item in text:
+            work(item)
+        return [
+            Word(text=item, where=threading.current_thread().name, batch=len(text)) for item in text
+        ]

@@ -1,0 +1,120 @@
+"""A model that is busy, stuck or given bad requests, as its callers and the operator see it."""
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Answer, Server
+from tests.services.errands import refusal
+from tests.waiting import wait_for
+
+PROJECT = Path(__file__).with_name("queues_project")
+ROUTE = "/api/v1/task/say"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the library, for the tests of this file."""
+    project = tmp_path_factory.mktemp("queues") / PROJECT.name
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
+    running = Server(project).start()
+    yield running
+    assert running.stop() == 0, running.log
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(20) as threads:
+        yield threads
+
+
+def say(server: Server, model: str, text: str, request_id: str = "") -> Answer:
+    headers = {"x-request-id": request_id} if request_id else {}
+    return server.http("POST", ROUTE, {"model_id": model, "inputs": text}, headers)
+
+
+def metric(server: Server, name: str, model: str) -> float:
+    url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    start = f'{name}{{model_id="{model}"'
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
+
+
+def test_a_stuck_model_stalls_nobody_else(
+    server: Server, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    gate = tmp_path / "go"
+    calls: list[Future[Answer]] = [
+        pool.submit(say, server, "stuck", f"hold {gate}", f"req-{item}") for item in range(4)
+    ]
+    wait_for(lambda: metric(server, "model_calls_waiting", "stuck") == 2, what="the queue")
+    assert metric(server, "model_calls_running", "stuck") == 2
+
+    refused = say(server, "stuck", "more")
+    assert refused.status == 429
+    assert refused.headers["retry-after"]
+    assert "2 calls of model 'stuck' wait" in refused.json["details"]
+    assert "models.execution.queue_limit" in refused.json["details"]
+
+    assert server.http("GET", "/health").status == 200
+    quick = say(server, "quick", "hello")
+    assert (quick.status, quick.json["text"]) == (200, "hello")
+
+    wait_for(lambda: "<KFX20080W>" in server.log, what="the watchdog's line")
+    lines = [json.loads(line) for line in server.log.splitlines() if "<KFX20080W>" in line]
+    assert lines[0]["request_id"].startswith("req-")
+    assert "model stuck" in lines[0]["message"]
+    assert "in work" in lines[0]["message"]
+
+    gate.touch()
+    assert [item.result().status for item in calls] == [200] * 4
+    assert metric(server, "model_queue_seconds_sum", "stuck") > 0
+
+
+def test_over_grpc_a_full_queue_is_resource_exhausted(
+    server: Server, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    gate = tmp_path / "go"
+    calls = [pool.submit(say, server, "stuck", f"hold {gate}") for _ in range(4)]
+    wait_for(lambda: metric(server, "model_calls_waiting", "stuck") == 2, what="the queue")
+    with server.channel() as channel:
+        method: Any = channel.unary_unary("/caikit.runtime.Queues.QueuesService/SayTaskPredict")
+        code, details = refusal(
+            lambda: method(b"\x0a\x01x", metadata=[("mm-model-id", "stuck")], timeout=30)
+        )
+    gate.touch()
+    assert code.name == "RESOURCE_EXHAUSTED"
+    assert "models.execution.queue_limit" in details
+    assert [item.result().status for item in calls] == [200] * 4
+
+
+def test_what_waits_is_answered_as_one_batch_each_by_its_own(
+    server: Server, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    gate = tmp_path / "go"
+    first = pool.submit(say, server, "batched", f"hold {gate}")
+    wait_for(lambda: metric(server, "model_calls_running", "batched") == 1, what="the first call")
+    others = [pool.submit(say, server, "batched", f"word {item:02}") for item in range(11)]
+    bad = pool.submit(say, server, "batched", "refuse me")
+    wait_for(lambda: metric(server, "model_calls_waiting", "batched") == 12, what="the queue")
+    gate.touch()
+    assert first.result().status == 200
+    assert [item.result().json["text"] for item in others] == [f"word {i:02}" for i in range(11)]
+    assert bad.result().status == 400
+    assert "it will not say that" in bad.result().json["details"]
+    assert max(item.result().json["batch"] for item in others) > 1
+    assert metric(server, "model_batch_size_count", "batched") >= 2
+    assert metric(server, "model_batch_size_sum", "batched") == 13
+
+
+def test_the_author_may_ask_for_the_event_loop(server: Server) -> None:
+    assert say(server, "quick", "x").json["where"] != say(server, "stuck", "x").json["where"]
+    assert say(server, "stuck", "x").json["where"].startswith("stuck-")
+    assert not say(server, "quick", "x").json["where"].startswith("quick-")

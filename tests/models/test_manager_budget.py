@@ -1,0 +1,125 @@
+"""The memory budget: what was used longest ago goes, what is in use stays."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from kitfox.config import ConfigError, parse, parse_bytes
+from kitfox.errors import ResourceExhausted
+from kitfox.models import ModelManager
+from tests.models.actors import Stage, ask, run, write_model
+
+SIZE = 10_000
+TWO = int(2.5 * SIZE)
+NAMES = ["ant", "bee", "cat", "dog", "eel"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, stage: Stage) -> Path:
+    """Five models of about ten thousand bytes each."""
+    for name in NAMES:
+        write_model(tmp_path, name, size=SIZE)
+    return tmp_path
+
+
+def test_the_model_that_was_used_longest_ago_makes_room(folder: Path, stage: Stage) -> None:
+    async def scenario(models: ModelManager) -> None:
+        for name in ("ant", "bee", "ant", "cat"):
+            assert await ask(models, name) == name
+        assert set(models.loaded) == {"ant", "cat"}
+        assert models.budget.used <= TWO
+        await ask(models, "bee")
+        assert set(models.loaded) == {"cat", "bee"}
+
+    run(scenario, folder, memory_budget=TWO)
+
+
+def test_a_model_in_use_is_not_unloaded(folder: Path, stage: Stage) -> None:
+    async def scenario(models: ModelManager) -> None:
+        for name in ("ant", "bee"):
+            (await models.get(name)).in_flight += 1
+        with pytest.raises(ResourceExhausted, match=r"setting models\.memory_budget"):
+            await models.get("cat")
+        assert set(models.loaded) == {"ant", "bee"}
+        assert models.failure("cat") is None
+        waiting = asyncio.ensure_future(models.get("cat"))
+        await asyncio.sleep(0.02)
+        models.loaded["ant"].release()
+        await waiting
+        assert set(models.loaded) == {"bee", "cat"}
+
+    run(scenario, folder, memory_budget=TWO, memory_wait_seconds=0.1)
+
+
+def test_what_is_larger_than_the_budget_is_refused_at_once(folder: Path, stage: Stage) -> None:
+    write_model(folder, "whale", size=5 * SIZE)
+
+    async def scenario(models: ModelManager) -> None:
+        await models.get("ant")
+        with pytest.raises(ResourceExhausted, match="Model whale cannot be loaded now"):
+            await models.get("whale")
+        assert set(models.loaded) == {"ant"}
+
+    run(scenario, folder, memory_budget=TWO, memory_wait_seconds=60)
+
+
+def test_what_no_request_would_load_again_stays(folder: Path, stage: Stage) -> None:
+    async def scenario(models: ModelManager) -> None:
+        await models.follower.load_all()
+        two = set(models.loaded)
+        assert len(two) == 2
+        with pytest.raises(ResourceExhausted):
+            await models.load(next(name for name in NAMES if name not in two))
+        await models.follower.look()
+        assert set(models.loaded) == two
+
+    run(scenario, folder, memory_budget=TWO, lazy=False, memory_wait_seconds=60)
+
+
+def test_calls_that_finish_on_an_unloaded_model_still_count(folder: Path, stage: Stage) -> None:
+    async def scenario(models: ModelManager) -> None:
+        model = await models.get("ant")
+        model.in_flight += 1
+        models.unload("ant")
+        assert models.budget.used == model.size
+        model.release()
+        assert models.budget.used == 0
+
+    run(scenario, folder, memory_budget=TWO)
+
+
+def test_two_of_five_models_under_random_traffic(folder: Path, stage: Stage) -> None:
+    async def scenario(models: ModelManager) -> None:
+        most = 0
+
+        async def caller(seed: int) -> None:
+            nonlocal most
+            choice = random.Random(seed)  # noqa: S311 -- which model is called
+            for _ in range(30):
+                name = choice.choice(NAMES)
+                assert await ask(models, name) == name
+                most = max(most, len(models.loaded), models.budget.used)
+
+        await asyncio.gather(*(caller(seed) for seed in range(4)))
+        assert most <= TWO
+        assert len(models.loaded) <= 2
+        assert len(stage.loads) == 5
+
+    run(scenario, folder, memory_budget=TWO, memory_wait_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [(0, 0), (4096, 4096), ("2GiB", 2 << 30), ("1.5 MiB", 3 << 19), ("3 kB", 3000), ("512", 512)],
+)
+def test_a_budget_is_written_as_people_write_it(text: int | str, bytes_: int) -> None:
+    assert parse_bytes(text, "x") == bytes_
+    assert parse({"models": {"memory_budget": text}}, source="x").models.budget_bytes == bytes_
+
+
+@pytest.mark.parametrize("text", ["much", "2 GiX", "-1", "", "1e9"])
+def test_a_budget_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"models.memory_budget: .* expected a number of bytes"):
+        parse({"models": {"memory_budget": text}}, source="x")
