@@ -150,6 +150,14 @@ def test_an_unknown_model_is_not_found(server: ManagedServer, action: str) -> No
     assert server.show("nope").status == 404
 
 
+def test_a_model_of_this_process_has_nothing_in_quarantine(server: ManagedServer) -> None:
+    server.greeting("example")
+    answer = server.http("GET", f"{MANAGE}/quarantine?model_id=example")
+    assert answer.json == {"requests": []}
+    assert server.manage("quarantine/clear", model_id="example").json == {"cleared": 0}
+    assert server.http("GET", f"{MANAGE}/quarantine?model_id=nope").status == 404
+
+
 def test_grpc_says_the_same(server: ManagedServer) -> None:
     server.write("wired", "Hi")
 

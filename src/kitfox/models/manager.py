@@ -377,6 +377,8 @@ class ModelManager:
         old = self._loaded.get(name)
         self._loaded[name] = model
         self._failures.forget(name)
+        if hasattr(model.execution, "on_change"):  # that of processes, which may come and go
+            model.execution.on_change = self._changed
         if old is not None:
             old.retire()
             self.budget.note_end(old)

@@ -13,11 +13,14 @@ from kitfox.interfaces.runtime.data_model import (
     UndeployModelRequest,
 )
 from kitfox.interfaces.runtime.management import (
+    ClearQuarantineRequest,
+    ClearQuarantineResponse,
     ListModelsRequest,
     ListModelsResponse,
     ModelDescription,
     ModelIdRequest,
     PromoteModelRequest,
+    QuarantineResponse,
     RollBackModelRequest,
 )
 from kitfox.services.methods import BodyStyle, Method, Purpose, Route
@@ -154,6 +157,20 @@ def management_methods(prefix: str) -> list[Method]:
             (RollBackModelRequest, ModelDescription),
             ("POST", "/roll-back"),
             "Makes the version current that was so before.",
+        ),
+        row(
+            "ListQuarantine",
+            Purpose.QUARANTINE_LIST,
+            (ModelIdRequest, QuarantineResponse),
+            ("GET", "/quarantine"),
+            "The requests that a model refuses because they ended its processes.",
+        ),
+        row(
+            "ClearQuarantine",
+            Purpose.QUARANTINE_CLEAR,
+            (ClearQuarantineRequest, ClearQuarantineResponse),
+            ("POST", "/quarantine/clear"),
+            "Has such requests run again.",
         ),
     ]
 

@@ -45,6 +45,7 @@ _MESH = {
 _MANAGEMENT = {
     *(Purpose.MODEL_LIST, Purpose.MODEL_SHOW, Purpose.MODEL_LOAD, Purpose.MODEL_UNLOAD),
     *(Purpose.MODEL_RELOAD, Purpose.MODEL_PROMOTE, Purpose.MODEL_ROLL_BACK),
+    *(Purpose.QUARANTINE_LIST, Purpose.QUARANTINE_CLEAR),
 }
 
 

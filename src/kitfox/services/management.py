@@ -2,15 +2,22 @@
 
 import asyncio
 import contextlib
+import datetime
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from kitfox.data import DataObjectBase
 from kitfox.errors import InvalidArgument, KitfoxError, ModelNotFound
 from kitfox.interfaces.runtime.data_model import ModelInfo, UndeployModelRequest
-from kitfox.interfaces.runtime.management import ListModelsResponse, ModelDescription
+from kitfox.interfaces.runtime.management import (
+    ClearQuarantineResponse,
+    ListModelsResponse,
+    ModelDescription,
+    QuarantinedRequest,
+    QuarantineResponse,
+)
 from kitfox.models import LoadedModel, ModelEntry, ModelManager, ModelReference, check_model_id
 from kitfox.modules import ModuleBase
 from kitfox.services.methods import Context, Handler, Purpose
@@ -96,6 +103,8 @@ class ModelManagement:
             Purpose.MODEL_RELOAD: self._reload,
             Purpose.MODEL_PROMOTE: self._promote,
             Purpose.MODEL_ROLL_BACK: self._roll_back,
+            Purpose.QUARANTINE_LIST: self._list_quarantine,
+            Purpose.QUARANTINE_CLEAR: self._clear_quarantine,
         }
         return handlers[purpose]
 
@@ -144,6 +153,36 @@ class ModelManagement:
         name = fields.get("name") or ""
         await self._models.roll_back(name)
         return await self._described(name)
+
+    async def _list_quarantine(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
+        quarantine = self._quarantine(fields.get("model_id") or "")
+        entries = [] if quarantine is None else quarantine.entries()
+        return QuarantineResponse(
+            requests=[
+                QuarantinedRequest(
+                    digest=entry.digest,
+                    method=entry.method,
+                    reason=entry.reason,
+                    since=datetime.datetime.fromtimestamp(entry.since, datetime.UTC),
+                    refused=entry.refused,
+                )
+                for entry in entries
+            ]
+        )
+
+    async def _clear_quarantine(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
+        quarantine = self._quarantine(fields.get("model_id") or "")
+        digest = fields.get("digest") or None
+        return ClearQuarantineResponse(
+            cleared=0 if quarantine is None else quarantine.clear(digest)
+        )
+
+    def _quarantine(self, model_id: str) -> Any:
+        """The quarantine of a loaded model; None if it does not run in processes of its own."""
+        model = self._models.peek(check_model_id(model_id))
+        if model is None:
+            raise ModelNotFound(model_id, list(self._models.loaded)[:50], "it is not loaded")
+        return getattr(model.execution, "quarantine", None)
 
     async def _described(self, model_id: str) -> ModelDescription:
         check_model_id(model_id)
@@ -209,8 +248,9 @@ class _Descriptions:
 
     def _state(self, model_id: str, entry: ModelEntry | None) -> str:
         models = self._models
-        if models.peek(model_id) is not None:
-            return "ready"
+        if (model := models.peek(model_id)) is not None:
+            # Of those that run in processes of their own, one must be there.
+            return "ready" if getattr(model.execution, "ready", True) else "failed"
         if model_id in models.loading:
             return "loading"
         if any(model.name == model_id for model in models.budget.ending):
@@ -247,6 +287,7 @@ def _in_memory(model: LoadedModel | None) -> dict[str, Any]:
         "size": model.size,
         "memory": model.memory,
         "replicas": 1,
+        **_in_replicas(getattr(model.execution, "replicas", [])),
         "queue_length": figures.waiting,
         "in_flight": model.in_flight,
         "calls": figures.calls,
@@ -254,6 +295,19 @@ def _in_memory(model: LoadedModel | None) -> dict[str, Any]:
         "load_seconds": model.load_seconds,
         **_of_module(model.module),
     }
+
+
+def _in_replicas(replicas: Sequence[Any]) -> dict[str, Any]:
+    """What there is to say of the processes that a model runs in, if it does."""
+    if not replicas:
+        return {}
+    found: dict[str, Any] = {
+        "replicas": len(replicas),
+        "memory": sum(replica.rss for replica in replicas),
+    }
+    if failed := [replica for replica in replicas if replica.last_error]:
+        found |= {"last_error": failed[-1].last_error, "log": list(failed[-1].log_tail)}
+    return found
 
 
 def _of_module(module: type[ModuleBase] | None) -> dict[str, Any]:

@@ -6,11 +6,15 @@ from typing import Annotated
 from kitfox.data import DataObjectBase, FieldNumber, dataobject
 
 __all__ = [
+    "ClearQuarantineRequest",
+    "ClearQuarantineResponse",
     "ListModelsRequest",
     "ListModelsResponse",
     "ModelDescription",
     "ModelIdRequest",
     "PromoteModelRequest",
+    "QuarantineResponse",
+    "QuarantinedRequest",
     "RollBackModelRequest",
 ]
 
@@ -103,3 +107,41 @@ class ListModelsResponse(DataObjectBase):
     models: Annotated[list[ModelDescription], FieldNumber(1)]
     next_page_token: Annotated[str | None, FieldNumber(2)]
     """Asks for the next page; there is none on the last one."""
+
+
+@dataobject(package=_PACKAGE)
+class QuarantinedRequest(DataObjectBase):
+    """A request that is refused because it ended two replicas of its model."""
+
+    digest: Annotated[str, FieldNumber(1)]
+    """Identifies it."""
+    method: Annotated[str, FieldNumber(2)]
+    """The method of the module."""
+    reason: Annotated[str, FieldNumber(3)]
+    """How the last replica ended."""
+    since: Annotated[datetime.datetime, FieldNumber(4)]
+    refused: Annotated[int, FieldNumber(5)]
+    """How often it was refused since."""
+
+
+@dataobject(package=_PACKAGE)
+class QuarantineResponse(DataObjectBase):
+    """The requests that a model refuses, oldest first."""
+
+    requests: Annotated[list[QuarantinedRequest], FieldNumber(1)]
+
+
+@dataobject(package=_PACKAGE)
+class ClearQuarantineRequest(DataObjectBase):
+    """Asks for requests to be run again."""
+
+    model_id: Annotated[str, FieldNumber(1)]
+    digest: Annotated[str | None, FieldNumber(2)]
+    """Of the one request; without it, all."""
+
+
+@dataobject(package=_PACKAGE)
+class ClearQuarantineResponse(DataObjectBase):
+    """How many requests are no longer refused."""
+
+    cleared: Annotated[int, FieldNumber(1)]
