@@ -21,6 +21,7 @@ from kitfox.errors import (
 )
 from kitfox.models import ModelManager
 from kitfox.modules import RequestContext
+from kitfox.modules.manifest import seal
 from tests.models.actors import Stage, ask, manager_of, run, write_model
 
 
@@ -182,6 +183,28 @@ def test_a_folder_that_is_still_being_copied_is_loaded_when_it_is_whole(
         assert await ask(models, "fox") == "fox"
 
     run(scenario, half.parent)
+
+
+def test_a_model_that_is_not_as_it_was_published_is_not_loaded(
+    tmp_path: Path, stage: Stage
+) -> None:
+    weights = write_model(tmp_path, "fox", size=1000) / "weights.bin"
+    seal(weights.parent)
+
+    async def scenario(models: ModelManager) -> None:
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:10])
+        error = await failure_of(models, "fox")
+        assert error.code is Code.UNAVAILABLE
+        assert "weights.bin has 10 bytes, not 1000" in error.message
+        weights.write_bytes(b"v" * 1000)
+        error = await failure_of(models, "fox")
+        assert error.code is Code.DATA_LOSS
+        assert stage.loads["fox"] == 0
+        weights.write_bytes(whole)
+        assert await ask(models, "fox") == "fox"
+
+    run(scenario, tmp_path)
 
 
 def test_an_unknown_module_is_named(tmp_path: Path, stage: Stage) -> None:
