@@ -71,7 +71,7 @@ def test_variables_override_files(variable: str, text: str, read: Callable[[Conf
         ("runtime: {grpc: {prt: 1}}", "unknown key 'runtime.grpc.prt'; did you mean"),
         ("runtim: {}", "did you mean 'runtime'?"),
         ("max_concurrent: 3", "did you mean 'training.max_concurrent'?"),
-        ("zzz: 3", "unknown key 'zzz'; known: data_streams, jobs, log, runtime"),
+        ("zzz: 3", "unknown key 'zzz'; known: data_streams, jobs, log, models, runtime"),
         ("runtime: {grpc: {port: much}}", "runtime.grpc.port: Expected `int`"),
         ("runtime: {grpc: {port: 70000}}", "runtime.grpc.port: Expected `int` <= 65535"),
         ("runtime: {grpc: 8085}", "runtime.grpc: expected a section with the keys enabled, port"),

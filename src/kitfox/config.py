@@ -12,14 +12,14 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 
 from kitfox.errors import InvalidArgument
 
-__all__ = ["Config", "ConfigError", "describe", "load", "parse"]
+__all__ = ["Config", "ConfigError", "describe", "layer_execution", "load", "parse"]
 
 
 class ConfigError(InvalidArgument):
@@ -29,9 +29,13 @@ class ConfigError(InvalidArgument):
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port number, 0 to 65535")]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 Bytes = Annotated[int, msgspec.Meta(ge=1024)]
 # The most that Envoy can be told.
 HeaderBytes = Annotated[int, msgspec.Meta(ge=1024, le=8 * 1024 * 1024)]
+
+
+S = TypeVar("S")
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +102,13 @@ class Tls(Section, frozen=True):
     client: TlsClient = TlsClient()
 
 
+class Batching(Section, frozen=True):
+    """caikit's way to say how calls are batched; `models.execution` says it with more words."""
+
+    size: Natural = 0
+    collect_delay_s: Seconds = 0
+
+
 class Runtime(Section, frozen=True):
     """The server and what it serves; the names are caikit's."""
 
@@ -115,6 +126,7 @@ class Runtime(Section, frozen=True):
     metrics: Metrics = Metrics()
     training: TrainingOutput = TrainingOutput()
     service_generation: ServiceGeneration = ServiceGeneration()
+    batching: dict[str, Batching] = {}
 
 
 class Cors(Section, frozen=True):
@@ -164,6 +176,29 @@ class Jobs(Section, frozen=True):
     result_dir: str | None = None
 
 
+class ModelExecution(Section, frozen=True):
+    """How the calls of a model are run."""
+
+    mode: Literal["thread", "inline", "process"] = "thread"
+    threads: Natural = 0
+    queue_limit: Positive = 1000
+    run_seconds: Seconds = 0
+    max_batch_size: Natural = 0
+    max_batch_delay_seconds: Seconds = 0
+    batch_weight: str = ""
+    max_batch_weight: Natural = 0
+    replicas: Positive = 1
+    devices: list[str] = []
+    retry: bool = False
+
+
+class Models(Section, frozen=True):
+    """How models are kept and run."""
+
+    execution: ModelExecution = ModelExecution()
+    settings: dict[str, dict[str, Any]] = {}
+
+
 class DataStreams(Section, frozen=True):
     """Where training data is looked for."""
 
@@ -184,6 +219,7 @@ class Config(Section, frozen=True):
     server: Server = Server()
     training: Training = Training()
     jobs: Jobs = Jobs()
+    models: Models = Models()
     data_streams: DataStreams = DataStreams()
     log: Log = Log()
 
@@ -252,8 +288,36 @@ def parse(values: Mapping[str, Any], *, source: str) -> Config:
         ConfigError: An unknown key, or a value of the wrong type or range.
     """
     _check_names(values, Config, source, ())
+    config = _convert(values, Config, source)
+    for model, keys in config.models.settings.items():
+        layer_execution(keys, source=f"{source}: models.settings.{model}")
+    return config
+
+
+def layer_execution(*layers: Mapping[str, Any], source: str) -> ModelExecution:
+    """What several groups of keys of `models.execution` come to, later ones winning key by key.
+
+    Args:
+        layers: What a file would hold.
+        source: Named in errors.
+
+    Raises:
+        ConfigError: An unknown key, or a value of the wrong type or range.
+
+    Example:
+        >>> layer_execution({"threads": 2, "retry": True}, {"threads": 4}, source="test").threads
+        4
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _check_names(layer, ModelExecution, source, ())
+        merged.update(layer)
+    return _convert(merged, ModelExecution, source)
+
+
+def _convert(values: Mapping[str, Any], kind: type[S], source: str) -> S:
     try:
-        return msgspec.convert(values, Config, strict=False)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as err:
         text, _, path = str(err).partition(" - at `$.")
         raise ConfigError(f"{source}: {path.rstrip('`') or 'top level'}: {text}") from err
@@ -349,7 +413,7 @@ def _leaves(
     for name, kind in get_type_hints(section, include_extras=True).items():
         if isinstance(kind, type) and issubclass(kind, Section):
             yield from _leaves(kind, (*prefix, name))
-        elif get_origin(kind) is not list:
+        elif get_origin(kind) not in (list, dict):
             yield (*prefix, name), kind
 
 

@@ -16,10 +16,12 @@ from typing import Any
 
 from kitfox import logs
 from kitfox.errors import Code, Internal, KitfoxError, ModelNotFound
-from kitfox.models.execution import Execution, InThreads
+from kitfox.models.execution import Execution
 from kitfox.models.executor import ThreadExecutor
+from kitfox.models.opening import OpenedModel, open_model
+from kitfox.models.settings import ExecutionSettings
 from kitfox.models.store import ModelStore, check_model_id
-from kitfox.modules import ModelConfigError, ModuleBase, load_model
+from kitfox.modules import ModelConfigError, ModuleBase
 
 __all__ = ["LoadedModel", "ModelManager"]
 
@@ -71,10 +73,12 @@ class ModelManager:
 
     Args:
         store: Where models are found.
-        threads: How many calls of one model's synchronous code run at the same time.
+        threads: The most calls of one model that run at the same time, where its settings leave
+            that to be chosen.
         stream_executor: What runs synchronous model code that waits for a stream of requests.
         lazy: Whether an id that is not loaded is looked for in the store by a request.
         load_threads: How many models are loaded at the same time.
+        settings: How each model is run.
         on_change: Told after each change: a model was loaded, was unloaded, or did not load.
     """
 
@@ -86,9 +90,11 @@ class ModelManager:
         stream_executor: ThreadExecutor,
         lazy: bool = True,
         load_threads: int = 2,
+        settings: ExecutionSettings | None = None,
     ) -> None:
         self.store = store
         self._threads = threads
+        self._settings = settings or ExecutionSettings()
         self.stream_executor = stream_executor
         self.problems: dict[str, str] = {}
         self._lazy = lazy
@@ -184,10 +190,9 @@ class ModelManager:
         return path, [] if path or not self._lazy else self.store.names()
 
     async def _load(self, model_id: str, path: Path) -> LoadedModel:
-        loop = asyncio.get_running_loop()
         started = time.monotonic()
         try:
-            model, size = await loop.run_in_executor(self._loaders, _load_from, path)
+            opened, size = await self._open(model_id, path)
         except Exception as err:  # an edge: module code of any kind has run
             self.problems[model_id] = str(err) or type(err).__name__
             log.error(
@@ -201,20 +206,19 @@ class ModelManager:
             self._changed()
             raise _load_failure(model_id, err) from err
         self.problems.pop(model_id, None)
-        executor = ThreadExecutor(threads=self._threads, loop=loop, name=model_id)
         loaded = LoadedModel(
             name=model_id,
             path=path,
-            module=type(model),
-            execution=InThreads(model, executor),
+            module=opened.module,
+            execution=opened.execution,
             size=size,
         )
         self._loaded[model_id] = loaded
         log.info(
             "Loaded model %s (%s %s) from %s in %.3f s",
             model_id,
-            type(model).__name__,
-            type(model).MODULE_VERSION,
+            opened.module.__name__,
+            opened.module.MODULE_VERSION,
             path,
             time.monotonic() - started,
             extra={"log_code": "<KFX20010I>"},
@@ -222,15 +226,27 @@ class ModelManager:
         self._changed()
         return loaded
 
+    async def _open(self, model_id: str, path: Path) -> tuple[OpenedModel, int]:
+        loop = asyncio.get_running_loop()
+        settings = await loop.run_in_executor(self._loaders, self._settings.of, model_id, path)
+        opened = await open_model(
+            model_id,
+            path,
+            settings=settings,
+            loop=loop,
+            loaders=self._loaders,
+            most_threads=self._threads,
+        )
+        return opened, await loop.run_in_executor(self._loaders, _size_of, path)
+
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
 
 
-def _load_from(path: Path) -> tuple[ModuleBase, int]:
-    model = load_model(path)
+def _size_of(path: Path) -> int:
     files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
-    return model, sum(item.stat().st_size for item in files)
+    return sum(item.stat().st_size for item in files)
 
 
 def _load_failure(model_id: str, err: Exception) -> KitfoxError:

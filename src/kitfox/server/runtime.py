@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from kitfox import logs, metrics
 from kitfox.config import Config, Server
-from kitfox.models import ModelManager, ModelStore, ThreadExecutor
+from kitfox.models import ExecutionSettings, ModelManager, ModelStore, ThreadExecutor
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
 from kitfox.server.announcement import announce
 from kitfox.server.calls import Calls
@@ -155,6 +155,7 @@ def _open_models(
             threads=config.server.max_concurrent_streams, loop=loop, name="stream"
         ),
         lazy=config.runtime.lazy_load_local_models,
+        settings=ExecutionSettings(config.models, config.runtime.batching),
     )
     gauges = metrics.ModelMetrics(registry)
 

@@ -318,9 +318,14 @@ def _known(
     for key, value in settings.items():
         here = (*path, key)
         default = defaults.get(key)
-        if isinstance(default, Mapping) and isinstance(value, Mapping):
+        # An empty default is no section: its keys are ids and the like.
+        if isinstance(default, Mapping) and default and isinstance(value, Mapping):
             found[key] = _known(value, default, here)
-        elif key in defaults and not isinstance(default, Mapping) and _is_said(here, value):
+        elif (
+            key in defaults
+            and (not default or not isinstance(default, Mapping))
+            and _is_said(here, value)
+        ):
             found[key] = _plain(value)
         else:
             _log.debug("The server has no use for the setting %s", ".".join(here))
