@@ -34,9 +34,9 @@ def reduce_object(self: Any, protocol: Any) -> Any:
 
 
 def _restore(cls: Any, *values: Any) -> Any:
-    plan: _Plan | None = cls.__dict__.get("_pickling") or _plan_of(cls)
+    plan = cls.__dict__.get("_pickling")
     if plan is None:
-        raise TypeError(f"{cls.__name__} is pickled in a way of its own in this process")
+        plan = cls._pickling = _plan_of(cls)
     made = object.__new__(cls)
     for slot, value in zip(plan.slots, values, strict=True):
         setattr(made, slot, value)

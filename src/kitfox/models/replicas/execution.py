@@ -128,6 +128,7 @@ class InProcesses:
             loop=loop,
             limit=settings.queue_limit + settings.replicas * plan.threads,
             threads=plan.threads,
+            replicas=settings.replicas,
             retry=settings.retry,
             quarantine=self.quarantine,
         )
@@ -305,7 +306,9 @@ class InProcesses:
         self._tell()
 
     def _lose(self, process: ReplicaProcess, death: Death) -> None:
+        self._supervisor.note_end(process.index, str(death))
         self._pool.lose(process, death)
+        self._tell()
 
     def _tell(self) -> None:
         if self.on_change is not None and not self._closing:
@@ -370,9 +373,9 @@ class InProcesses:
 
 async def _until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    # Asked again and again: the end of a process is no event of the loop where it has no pidfd.
-    while not condition() and time.monotonic() < deadline:
-        await asyncio.sleep(0.005)  # noqa: ASYNC110 -- as the comment says
+    # Asked again and again: a process without a pidfd ends without an event.
+    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110 -- as the comment says
+        await asyncio.sleep(0.005)
 
 
 def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:

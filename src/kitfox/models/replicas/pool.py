@@ -31,23 +31,28 @@ log = logs.channel("MODELS")
 _PATIENCE = 0.8
 """How many seconds calls wait for a replica when there is none: answers come within a second."""
 _RETRY = "kitfox-retry"
+_SLOW_SECONDS = 0.001
+"""Of calls that take longer, few are sent ahead: they might be run elsewhere meanwhile."""
 _AHEAD_SECONDS = 0.002
-"""Work for how long a replica is sent ahead of what it runs."""
+"""Work for how long that is."""
 _MOST_AHEAD = 128
+_QUICK_SECONDS = 0.0002
+"""Calls that take no longer than this are sent in larger batches."""
 
 
 class Member:
     """A replica that can work, and its calls."""
 
-    def __init__(self, process: ReplicaProcess, threads: int) -> None:
+    def __init__(self, process: ReplicaProcess, threads: int, *, is_only: bool) -> None:
         self.process = process
         self.calls: dict[int, Call] = {}
         self.alone = False
         """Whether it is kept for calls that are run alone."""
         self._threads = threads
-        self._pace = _AHEAD_SECONDS
+        self._is_only = is_only
+        self._pace = _SLOW_SECONDS
         self._last = 0.0
-        self.room = threads + 1
+        self.room = threads + (_MOST_AHEAD if is_only else 1)
         """How many calls it may have."""
 
     def measure(self, answers: int) -> None:
@@ -57,12 +62,22 @@ class Member:
         # Quickly up, slowly down: a call that is sent ahead too early waits behind a slow one.
         weight = 0.5 if took > self._pace else 0.1
         self._pace += weight * (took - self._pace)
-        ahead = int(_AHEAD_SECONDS / max(self._pace, 1e-6))
-        self.room = self._threads + min(max(ahead, 1), _MOST_AHEAD)
+        if self._pace > _SLOW_SECONDS and not self._is_only:
+            self.room = self._threads + max(1, int(_AHEAD_SECONDS / self._pace))
+        else:
+            self.room = self._threads + _MOST_AHEAD
 
     def begin(self) -> None:
         """Takes note that it has work again."""
         self._last = time.monotonic()
+
+    def flush(self) -> None:
+        """Sends what waits, unless the replica has plenty to do: then more may go together."""
+        process = self.process
+        if 2 * process.unsent >= len(self.calls) or self._pace > _QUICK_SECONDS:
+            process.flush_soon()
+        else:
+            process.flush_later()
 
 
 class Pool:
@@ -73,6 +88,7 @@ class Pool:
         loop: The event loop, on which everything here happens.
         limit: How many calls there may be at a time.
         threads: How many a replica runs at the same time.
+        replicas: How many replicas there are to be.
         retry: Whether calls whose replica died are run once more.
         quarantine: Who is suspected of killing replicas.
     """
@@ -84,6 +100,7 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
         limit: int,
         threads: int,
+        replicas: int,
         retry: bool,
         quarantine: Quarantine,
     ) -> None:
@@ -94,6 +111,7 @@ class Pool:
         self._loop = loop
         self._limit = limit
         self._threads = threads
+        self._is_only = replicas == 1
         self._retry = retry
         self._numbers = count(1)
         self._waiting: deque[Call] = deque()
@@ -136,8 +154,8 @@ class Pool:
                 self._send(call, member)
             else:
                 self._waiting.append(call)
+        call.on_cancel = self._cancel
         if call.context is not None:
-            call.on_cancel = self._cancel
             call.context.on_cancel(call.cancel)
         if not self.members:
             self._lose_patience_later()
@@ -164,7 +182,8 @@ class Pool:
             member.begin()
         member.calls[number] = call
         self._sent += 1
-        member.process.send(call.message())
+        member.process.post(call.message())
+        member.flush()
 
     def _cancel(self, call: Call) -> None:
         """Its caller waits no more."""
@@ -187,7 +206,7 @@ class Pool:
 
     def add(self, process: ReplicaProcess) -> None:
         """A replica can work from now on."""
-        self.members[process] = Member(process, self._threads)
+        self.members[process] = Member(process, self._threads, is_only=self._is_only)
         self._given_up = False
         if self._timer is not None:
             self._timer.cancel()
@@ -219,6 +238,8 @@ class Pool:
             member.measure(over)
             if self._waiting or self._suspects or member.alone:
                 self._refill()
+            if member.process.unsent:
+                member.flush()
 
     def lose(self, process: ReplicaProcess, death: Death) -> None:
         """A replica has died."""

@@ -28,6 +28,7 @@ __all__ = ["Death", "LoadFailed", "Plan", "ReplicaProcess"]
 _SOCKET_BUFFER = 1024 * 1024
 _POLL_SECONDS = 0.05
 _EOF_PATIENCE = 1.0
+_LATER_SECONDS = 0.001
 _KEPT_FRAMES = 64
 _KEPT_SIZE = 1024 * 1024
 # What an embedding process needs to find its Python.
@@ -183,6 +184,7 @@ class ReplicaProcess:
         self._sent: deque[tuple[int, list[Message]]] = deque(maxlen=_KEPT_FRAMES)
         self._frames = 0
         self._flushing = False
+        self._later: asyncio.TimerHandle | None = None
         self._reason, self._culprit = "", 0
         self._oom_kills = _oom_kills()
         self._came_up: asyncio.Future[None] = loop.create_future()
@@ -389,12 +391,33 @@ class ReplicaProcess:
     def send(self, message: Message) -> None:
         """Sends a message, together with all others of this turn of the event loop."""
         self._waiting.append(message)
+        self.flush_soon()
+
+    def post(self, message: Message) -> None:
+        """Takes a message that is sent with the next flush."""
+        self._waiting.append(message)
+
+    def flush_soon(self) -> None:
+        """Sends what waits in this turn of the event loop."""
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
+    def flush_later(self) -> None:
+        """Sends what waits in a millisecond, if it was not sent before."""
+        if self._later is None and not self._flushing:
+            self._later = self._loop.call_later(_LATER_SECONDS, self._flush)
+
+    @property
+    def unsent(self) -> int:
+        """How many messages wait."""
+        return len(self._waiting)
+
     def _flush(self) -> None:
         self._flushing = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         batch, self._waiting = self._waiting, []
         if not batch or self._ended.done():
             return

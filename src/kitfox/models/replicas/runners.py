@@ -14,6 +14,8 @@ __all__ = ["Places", "Runners", "Work"]
 Work: TypeAlias = Message | Callable[[int], Any]
 """A CALL, or what is to be called with the place on the page that the thread has."""
 
+_FEWEST_TOGETHER = 8
+
 
 class Places:
     """Gives out places on the page.
@@ -52,7 +54,8 @@ class Runners:
         notes: Where it is noted what they begin.
         places: Where they get their places on the page.
         run: Runs a CALL.
-        flush: Called whenever a thread finds nothing more to do.
+        flush: Called when a thread finds nothing more to do, and when as many results wait as
+            calls: so that the server has something to do meanwhile.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Runners:
         self._lock = threading.Lock()
         self._threads = 0
         self._idle = 0
+        self._unsent = 0
         self._waking = False
 
     @property
@@ -131,8 +135,11 @@ class Runners:
             del work
 
     def _next(self, place: int) -> Work | None:
-        if not self._queue:
+        left = len(self._queue)
+        if not left or self._unsent >= max(left, _FEWEST_TOGETHER):
+            self._unsent = 0
             self._flush()
+        self._unsent += 1
         with self._lock:
             if not self._queue:
                 self._idle += 1

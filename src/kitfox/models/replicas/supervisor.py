@@ -105,6 +105,12 @@ class Supervisor:
             await self.stop()
             raise
 
+    def note_end(self, index: int, reason: str) -> None:
+        """Takes note of an end at once, before whoever waits for it gets to run."""
+        place = self.places[index]
+        if place.state == "ready":
+            place.state, place.last_error = "waiting", reason
+
     async def stop(self) -> None:
         """Replaces no process any more; those that run go on, those that start are killed."""
         for task in self._tasks:

@@ -179,6 +179,9 @@ def _serve(line: socket.socket, reader: FrameReader, calls: Calls) -> None:
             elif message[0] == ids.STOP:
                 return
             else:
+                if ordinary:  # first things first: it may be a call that is cancelled
+                    runners.add(ordinary)
+                    ordinary = []
                 _handle(message, calls)
         if ordinary:
             runners.add(ordinary)
