@@ -237,6 +237,8 @@ class ModelManager:
             loaders=self._loaders,
             most_threads=self._threads,
         )
+        if hasattr(opened.execution, "on_change"):
+            opened.execution.on_change = self._changed
         return opened, await loop.run_in_executor(self._loaders, _size_of, path)
 
     def _changed(self) -> None:
