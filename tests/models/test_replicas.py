@@ -228,6 +228,29 @@ def test_the_queue_is_bounded(moody: Path, tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_calls_do_not_wait_at_a_busy_replica_while_another_is_idle(
+    moody: Path, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with opened(moody, replicas=2) as execution:
+            stop, go = tmp_path / "stop", tmp_path / "go"
+            stuck = asyncio.ensure_future(ask(execution, f"wait {stop}"))
+            await until((tmp_path / "stop.begun").exists)
+            waits = asyncio.ensure_future(ask(execution, f"wait {go}"))
+            await until((tmp_path / "go.begun").exists)
+            # Both are busy: of these some wait at the first, which is not free for long.
+            behind = [asyncio.ensure_future(ask(execution, f"text {i}")) for i in range(8)]
+            await asyncio.sleep(0)
+            go.touch()
+            answers = await asyncio.gather(waits, *behind)
+            assert len({answer.pid for answer in answers}) == 1
+            assert not stuck.done()
+            stop.touch()
+            assert (await stuck).pid != answers[0].pid
+
+    asyncio.run(run())
+
+
 def test_output_appears_in_the_log(moody: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 

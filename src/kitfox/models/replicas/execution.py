@@ -17,9 +17,11 @@ from kitfox.logs import current_request
 from kitfox.models.execution import Submit
 from kitfox.models.executor import ThreadExecutor
 from kitfox.models.replicas.calls import Call
+from kitfox.models.replicas.deaths import Death
 from kitfox.models.replicas.output import Tail
+from kitfox.models.replicas.plan import Plan
 from kitfox.models.replicas.pool import Pool
-from kitfox.models.replicas.process import Death, Plan, ReplicaProcess
+from kitfox.models.replicas.process import ReplicaProcess
 from kitfox.models.replicas.quarantine import Quarantine
 from kitfox.models.replicas.remote_streams import StreamCall
 from kitfox.models.replicas.supervisor import Backoff, Place, State, Supervisor

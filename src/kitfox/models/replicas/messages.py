@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 __all__ = [
     *("AGAIN", "BROKEN", "CALL", "CANCEL", "CREDIT", "END", "ERROR", "FAILED", "FEED"),
     *("FEED_END", "ITEMS", "Message", "OPEN", "OPENED", "READY", "RESULT", "STOP", "STREAM"),
-    "WANT",
+    *("RETURN", "RETURNED", "WANT"),
 ]
 
 Message: TypeAlias = tuple[Any, ...]
@@ -38,6 +38,8 @@ AGAIN: Final = 8
 """frame: the frame of that number could not be read; send its messages one by one."""
 STOP: Final = 9
 """Nothing: end, as a program does."""
+RETURN: Final = 10
+"""number: give a CALL back if it has not begun; another replica is idle. No answer if it has."""
 
 # From a replica.
 READY: Final = 20
@@ -58,3 +60,5 @@ WANT: Final = 27
 """number, bytes: so much of the stream of requests has been read; as much may follow."""
 BROKEN: Final = 28
 """frame: the frame of that number could not be read; send its messages one by one."""
+RETURNED: Final = 29
+"""number: it has not begun, and will not."""

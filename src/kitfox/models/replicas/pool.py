@@ -19,9 +19,10 @@ from kitfox import logs
 from kitfox.errors import Cancelled, KitfoxError, ResourceExhausted, Unavailable
 from kitfox.models.replicas import messages as ids
 from kitfox.models.replicas.calls import Call
+from kitfox.models.replicas.deaths import Death
 from kitfox.models.replicas.failures import failure_of
 from kitfox.models.replicas.messages import Message
-from kitfox.models.replicas.process import Death, ReplicaProcess
+from kitfox.models.replicas.process import ReplicaProcess
 from kitfox.models.replicas.quarantine import Quarantine, digest_of
 
 __all__ = ["Member", "Pool"]
@@ -36,6 +37,8 @@ _SLOW_SECONDS = 0.001
 _AHEAD_SECONDS = 0.002
 """Work for how long that is."""
 _MOST_AHEAD = 128
+_STALE_SECONDS = 0.005
+"""After how long without an answer calls that wait at a replica are given to an idle one."""
 _QUICK_SECONDS = 0.0002
 """Calls that take no longer than this are sent in larger batches."""
 
@@ -70,6 +73,22 @@ class Member:
     def begin(self) -> None:
         """Takes note that it has work again."""
         self._last = time.monotonic()
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether it has more calls than it can run."""
+        return len(self.calls) > self._threads
+
+    def take_back(self, most: int) -> int:
+        """Asks for calls that it has not begun, the last ones first; tells for how many."""
+        if time.monotonic() - self._last < _STALE_SECONDS:
+            return 0
+        asked = 0
+        for number in reversed(list(self.calls)[self._threads :]):
+            if asked < most and not self.calls[number].begins_at_once:
+                self.process.send((ids.RETURN, number))
+                asked += 1
+        return asked
 
     def flush(self) -> None:
         """Sends what waits, unless the replica has plenty to do: then more may go together."""
@@ -119,6 +138,7 @@ class Pool:
         self._sent = 0
         self._closed = False
         self._given_up = False
+        self._balancing = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -184,6 +204,23 @@ class Pool:
         self._sent += 1
         member.process.post(call.message())
         member.flush()
+        if not self._is_only and member.has_backlog:
+            self._balance_later()
+
+    def _balance_later(self) -> None:
+        if not self._balancing:
+            self._balancing = True
+            self._loop.call_later(_STALE_SECONDS, self._balance)
+
+    def _balance(self) -> None:
+        """Gives idle replicas the calls that wait at those which are stuck in slow ones."""
+        self._balancing = False
+        busy = [member for member in self.members.values() if member.has_backlog]
+        idle = sum(not member.calls and not member.alone for member in self.members.values())
+        for member in busy:
+            idle -= member.take_back(idle)
+        if busy and not self._closed:
+            self._balance_later()
 
     def _cancel(self, call: Call) -> None:
         """Its caller waits no more."""
@@ -227,6 +264,12 @@ class Pool:
                 continue
             if message[0] == ids.RESULT:
                 call.succeed(message[2])
+            elif message[0] == ids.RETURNED:
+                del calls[number]
+                self._sent -= 1
+                call.number = 0
+                self._waiting.appendleft(call)
+                continue
             elif not call.take(message):
                 continue
             del calls[number]
@@ -236,10 +279,10 @@ class Pool:
         if over:
             self._sent -= over
             member.measure(over)
-            if self._waiting or self._suspects or member.alone:
-                self._refill()
-            if member.process.unsent:
-                member.flush()
+        if self._waiting or self._suspects or member.alone:
+            self._refill()
+        if member.process.unsent:
+            member.flush()
 
     def lose(self, process: ReplicaProcess, death: Death) -> None:
         """A replica has died."""

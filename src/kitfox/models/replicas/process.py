@@ -9,21 +9,21 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor as Threads
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from kitfox.errors import Code, KitfoxError
+from kitfox.errors import KitfoxError
 from kitfox.models.replicas import messages as ids
+from kitfox.models.replicas.deaths import Death, LoadFailed, has_ended, kill_group, oom_kills
 from kitfox.models.replicas.failures import Failure, error_of
 from kitfox.models.replicas.frames import BrokenFrame, Chunks, FrameReader, pack, send_some, views
 from kitfox.models.replicas.messages import Message
 from kitfox.models.replicas.output import LogPipe, Tail
 from kitfox.models.replicas.page import Notes, Running, make_page
+from kitfox.models.replicas.plan import Plan
 
-__all__ = ["Death", "LoadFailed", "Plan", "ReplicaProcess"]
+__all__ = ["ReplicaProcess"]
 
 _SOCKET_BUFFER = 1024 * 1024
 _POLL_SECONDS = 0.05
@@ -31,112 +31,6 @@ _EOF_PATIENCE = 1.0
 _LATER_SECONDS = 0.001
 _KEPT_FRAMES = 64
 _KEPT_SIZE = 1024 * 1024
-# What an embedding process needs to find its Python.
-_NOT_FOR_REPLICAS = ("LD_PRELOAD", "PYTHONHOME")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What is the same for all replicas of a model."""
-
-    model: str
-    """The model's id."""
-    path: Path
-    """Where it lies."""
-    threads: int
-    """How many calls a replica runs at the same time."""
-    devices: tuple[str, ...] = ()
-    """Where the replicas are placed, one after the other."""
-    libraries: tuple[str, ...] = ()
-    """The packages without which the model cannot be loaded."""
-    other_libraries: tuple[str, ...] = ()
-    """Packages whose modules the model may contain."""
-    python_path: tuple[str, ...] = ()
-    """Where Python looks for packages."""
-    python: str = ""
-    """The interpreter; `sys.executable` if empty."""
-    environ: Mapping[str, str] = field(default_factory=dict)
-    """Variables for the replicas, added to the server's own."""
-    log_level: int = 20
-    """What a replica logs."""
-
-    def device(self, index: int) -> str:
-        """Where a replica is placed; empty where nothing is said."""
-        return self.devices[index % len(self.devices)] if self.devices else ""
-
-    def environment(self, index: int) -> dict[str, str]:
-        """The variables of a replica."""
-        variables = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_REPLICAS}
-        variables |= self.environ
-        device = self.device(index)
-        if device:
-            variables["KITFOX_DEVICE"] = device
-        kind, _, number = device.partition(":")
-        if kind == "cuda" and number:
-            # The only device that it sees; to the library it is number 0.
-            variables["CUDA_VISIBLE_DEVICES"] = number
-        return variables
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Death:
-    """How a replica ended."""
-
-    status: int | None
-    """What it exited with, or minus the number of the signal; None if nobody knows."""
-    reason: str = ""
-    """Why it was killed, if that was done here."""
-    culprit: int = 0
-    """The call for which it was killed; 0 if it was not."""
-    running: tuple[Running, ...] = ()
-    """What it was in the middle of."""
-    begun: int = 0
-    """The highest number of an ordinary call that it began."""
-    out_of_memory: bool | None = None
-    """Whether the kernel has killed something for lack of memory; None if it does not tell."""
-
-    def __str__(self) -> str:
-        if self.reason:
-            return self.reason
-        if self.status is None:
-            return "it ended, and its exit status is lost"
-        if self.status >= 0:
-            return f"it exited with status {self.status}"
-        try:
-            name = signal.Signals(-self.status).name
-        except ValueError:  # a real-time signal
-            name = f"signal {-self.status}"
-        if self.status == -signal.SIGKILL and self.out_of_memory:
-            return f"it was killed by {name}, for lack of memory"
-        return f"it was killed by {name}"
-
-    @property
-    def asked(self) -> bool:
-        """Whether somebody asked it to end: that says nothing about its calls."""
-        return self.status in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 143)
-
-    @property
-    def from_outside(self) -> bool:
-        """Whether somebody else seems to have killed it."""
-        return self.status == -signal.SIGKILL and not self.reason and self.out_of_memory is False
-
-
-class LoadFailed(KitfoxError):
-    """A replica did not come up.
-
-    Args:
-        message: What happened.
-        log_tail: The last lines of its output.
-    """
-
-    code = Code.INTERNAL
-
-    def __init__(self, message: str, log_tail: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.log_tail = log_tail
-
-    def __str__(self) -> str:
-        return "\n  ".join([self.message, *self.log_tail[-20:]])
 
 
 _Launched: TypeAlias = "tuple[subprocess.Popen[bytes], socket.socket, int, Notes]"
@@ -186,7 +80,7 @@ class ReplicaProcess:
         self._flushing = False
         self._later: asyncio.TimerHandle | None = None
         self._reason, self._culprit = "", 0
-        self._oom_kills = _oom_kills()
+        self._oom_kills = oom_kills()
         self._came_up: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[Death] = loop.create_future()
 
@@ -230,7 +124,7 @@ class ReplicaProcess:
         """
         if self.pid and not self._ended.done():
             self._reason, self._culprit = reason or self._reason, culprit or self._culprit
-            _kill_group(self.pid, signal.SIGKILL)
+            kill_group(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Tells it to end by itself."""
@@ -241,7 +135,7 @@ class ReplicaProcess:
     def terminate(self) -> None:
         """Tells it more strongly."""
         if self.pid and not self._ended.done():
-            _kill_group(self.pid, signal.SIGTERM)
+            kill_group(self.pid, signal.SIGTERM)
 
     @property
     def is_over(self) -> bool:
@@ -307,7 +201,7 @@ class ReplicaProcess:
         self._loop.add_reader(self._pidfd, self._take_end)
 
     def _look_for_end(self) -> None:
-        if _has_ended(self.pid):
+        if has_ended(self.pid):
             self._take_end()
         else:
             self._loop.call_later(_POLL_SECONDS, self._look_for_end)
@@ -339,14 +233,14 @@ class ReplicaProcess:
 
     def _reap(self) -> int | None:
         """Ends what is left of its group while its number is still taken; gives its status."""
-        _kill_group(self.pid, signal.SIGKILL)
+        kill_group(self.pid, signal.SIGKILL)
         try:
             return self._process.wait()
         except ChildProcessError:
             return None
 
     def _out_of_memory(self) -> bool | None:
-        now = _oom_kills()
+        now = oom_kills()
         return None if now is None or self._oom_kills is None else now > self._oom_kills
 
     def _let_go(self) -> None:
@@ -374,11 +268,11 @@ class ReplicaProcess:
         """
         if not self.pid or self._ended.done():
             return
-        _kill_group(self.pid, signal.SIGTERM)
+        kill_group(self.pid, signal.SIGTERM)
         deadline = time.monotonic() + patience
-        while not _has_ended(self.pid) and time.monotonic() < deadline:
+        while not has_ended(self.pid) and time.monotonic() < deadline:
             time.sleep(0.005)
-        _kill_group(self.pid, signal.SIGKILL)
+        kill_group(self.pid, signal.SIGKILL)
         self._reap()
         self._let_go()
         if not self._loop.is_closed():
@@ -533,34 +427,8 @@ def _abandon(launch: "asyncio.Future[_Launched]") -> None:
     if launch.cancelled() or launch.exception() is not None:
         return
     process, line, output, page = launch.result()
-    _kill_group(process.pid, signal.SIGKILL)
+    kill_group(process.pid, signal.SIGKILL)
     process.wait()
     line.close()
     os.close(output)
     page.close()
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a child has ended; it is not reaped, so its number stays taken."""
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
-
-
-def _kill_group(pid: int, number: signal.Signals) -> None:
-    # PermissionError: a member has changed its user; the others have got the signal.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
-def _oom_kills() -> int | None:
-    """How many processes the kernel has killed for lack of memory since it was started."""
-    try:
-        text = Path("/proc/vmstat").read_text(encoding="ascii")
-    except OSError:
-        return None
-    for line in text.splitlines():
-        if line.startswith("oom_kill "):
-            return int(line.split()[1])
-    return None

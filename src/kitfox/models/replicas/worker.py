@@ -202,6 +202,9 @@ def _handle(message: Message, calls: Calls) -> None:
             calls.end_feed(message[1], message[2])
         case ids.CANCEL:
             calls.cancel(message[1], message[2])
+        case ids.RETURN:
+            if calls.runners.withdraw(message[1]):
+                calls.outbox.add_soon((ids.RETURNED, message[1]))
         case ids.AGAIN:
             calls.outbox.repeat(message[1])
 
