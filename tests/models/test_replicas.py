@@ -142,12 +142,13 @@ def test_what_cannot_cross_fails_alone(shared: Background) -> None:
     async def run() -> None:
         execution = shared.execution
         run = execution.unary("run")
-        texts: list[Any] = ["a", "opaque", "b", "lambda", "c", lambda: 0, "d"]
+        # They wait for the first, and so are answered together.
+        texts: list[Any] = ["sleep 0.1", "a", "opaque", "b", "lambda", "c", lambda: 0, "d"]
         answers = await asyncio.gather(
             *(run({"text": text}, RequestContext()) for text in texts), return_exceptions=True
         )
         good = [answer.text for answer in answers if isinstance(answer, Said)]
-        assert good == ["a", "b", "c", "d"]
+        assert good == ["sleep 0.1", "a", "b", "c", "d"]
         bad = [str(answer) for answer in answers if isinstance(answer, Exception)]
         assert "cannot be read outside its replica" in bad[0]
         assert "cannot be sent from its replica" in bad[1]

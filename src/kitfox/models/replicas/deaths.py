@@ -82,6 +82,7 @@ def has_ended(pid: int) -> bool:
 
 
 def kill_group(pid: int, number: signal.Signals) -> None:
+    """Signals every process of the group that a process leads; nothing if there is none left."""
     # PermissionError: a member has changed its user; the others have got the signal.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)

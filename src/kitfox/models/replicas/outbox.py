@@ -29,7 +29,8 @@ class Outbox:
         self._line = line
         self._waiting: deque[Message] = deque()
         self._sending = threading.Lock()
-        self._frames = 0
+        # READY was the first, and was sent without this.
+        self._frames = 1
         # What the server cannot read in one piece, it asks for again in single messages.
         self._sent: deque[tuple[int, list[Message]]] = deque(maxlen=_KEPT_FRAMES)
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -68,6 +69,8 @@ class Outbox:
                     for message in batch:
                         self._send_one(message)
                     return
+        os.write(2, b"a frame that the server could not read is gone\n")
+        end_at_once()  # so that its calls get an answer
 
     def _flush_when_told(self) -> None:
         while True:

@@ -420,6 +420,7 @@ class ReplicaProcess:
                 for message in batch:
                     self._send_one(message)
                 return
+        self.kill("it could not read calls that are no longer kept")
 
 
 def _abandon(launch: "asyncio.Future[_Launched]") -> None:
