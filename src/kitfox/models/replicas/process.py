@@ -82,6 +82,8 @@ class ReplicaProcess:
         self._reason, self._culprit = "", 0
         self._oom_kills = oom_kills()
         self._came_up: asyncio.Future[None] = loop.create_future()
+        # Nobody may be left who waits for it.
+        self._came_up.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._ended: asyncio.Future[Death] = loop.create_future()
 
     # -- its life
