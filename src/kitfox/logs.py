@@ -62,6 +62,9 @@ class JsonFormatter(logging.Formatter):
         request_id = getattr(record, "request_id", None) or (request and request.request_id)
         if request_id:
             line["request_id"] = request_id
+        for name in ("model_id", "replica"):  # of what a replica process has written
+            if name in record.__dict__:
+                line[name] = record.__dict__[name]
         return _encode(line).decode()
 
 

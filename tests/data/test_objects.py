@@ -52,6 +52,14 @@ class Slotted(DataObjectBase):
     x: int
 
 
+@dataobject(PACKAGE)
+class Stubborn(DataObjectBase):
+    value: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stubborn, (self.value + 1,)
+
+
 def shape() -> Shape:
     return Shape(
         "tri",
@@ -158,6 +166,36 @@ def test_objects_of_classes_made_at_run_time_can_be_pickled() -> None:
     assert loaded == original
     assert loaded.which_oneof("y") == "y_float"
     assert copy.copy(original) == original
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickling_keeps_everything(protocol: int) -> None:
+    original = shape()
+    loaded = pickle.loads(pickle.dumps(original, protocol))  # noqa: S301 # our own bytes
+    assert loaded == original
+    assert loaded.which_oneof("label") == "label_str"
+    positive = Positive.__new__(Positive)  # without the constructor: the slot was never set
+    unset = pickle.loads(pickle.dumps(positive, protocol))  # noqa: S301 # our own bytes
+    assert not hasattr(unset, "value")
+
+
+def test_pickling_reads_what_a_backend_still_has() -> None:
+    class Backend:
+        def get_attribute(self, cls: type, name: str) -> float:
+            return {"x": 1.5, "y": 2.5}[name]
+
+        def cache_attribute(self, name: str, value: float) -> None:
+            pass
+
+    lazy = Point.from_backend(Backend())
+    loaded = pickle.loads(pickle.dumps(lazy))  # noqa: S301 # our own bytes
+    assert loaded == Point(1.5, 2.5)
+    assert loaded.backend is None
+
+
+def test_an_author_may_pickle_in_another_way() -> None:
+    made = pickle.loads(pickle.dumps(Stubborn(1)))  # noqa: S301 # our own bytes
+    assert made.value == 2
 
 
 def test_repr_is_indented_json() -> None:

@@ -20,6 +20,7 @@ from kitfox.data.codec import codec_of
 from kitfox.data.construction import member_of
 from kitfox.data.dictionaries import to_dict
 from kitfox.data.oneofs import member_slot, value_slot
+from kitfox.data.pickling import reduce_object
 from kitfox.data.registry import class_of, resolve
 from kitfox.data.schema import Field, Kind, Schema, Shape
 from kitfox.data.timestamps import format_datetime
@@ -298,6 +299,8 @@ class DataObjectBase(metaclass=DataObjectMeta):
             ValueError: There is none, or several.
         """
         return resolve(class_name)
+
+    __reduce_ex__ = reduce_object
 
     def __repr__(self) -> str:
         try:

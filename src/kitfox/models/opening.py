@@ -62,7 +62,7 @@ async def open_model(
         Exception: Whatever the module's `load` raises.
     """
     if settings.mode == "process":
-        from kitfox.models.replicas import InProcesses  # type: ignore[import-not-found]  # written beside
+        from kitfox.models.replicas import InProcesses
 
         replicas = await InProcesses.open(name, path, settings=settings, loop=loop)
         return OpenedModel(module=replicas.module, execution=replicas)

@@ -14,18 +14,19 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Callable,
     Iterable,
     Iterator,
     Sequence,
 )
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from kitfox.data import DataStream
 from kitfox.models.executor import Executor
 from kitfox.modules import RequestContext
 
-__all__ = ["RequestFeed", "RequestStream", "collect", "generate", "split"]
+__all__ = ["Feed", "RequestFeed", "RequestStream", "collect", "generate", "split"]
 
 T = TypeVar("T")
 
@@ -161,10 +162,20 @@ class RequestStream(DataStream[T]):
             yield value
 
 
+class Feed(Protocol):
+    """Request messages, read in a thread or in the event loop."""
+
+    def __next__(self) -> dict[str, Any]:
+        """Waits for the next one; in a thread."""
+
+    def __anext__(self) -> Awaitable[dict[str, Any]]:
+        """Waits for the next one; in the event loop."""
+
+
 class _Branch:
     """The values of one field in all messages; branches of one feed share the messages."""
 
-    def __init__(self, name: str, feed: RequestFeed[dict[str, Any]], all_of: "list[_Branch]"):
+    def __init__(self, name: str, feed: Feed, all_of: "list[_Branch]"):
         self._name = name
         self._feed = feed
         self._all = all_of
@@ -196,20 +207,21 @@ class _Branch:
 
 
 def split(
-    feed: RequestFeed[dict[str, Any]], first: dict[str, Any], names: Sequence[str]
+    feed: Feed, first: dict[str, Any] | None, names: Sequence[str]
 ) -> dict[str, RequestStream[Any]]:
     """A stream for each of some fields, over the first message and all that follow it.
 
     Args:
         feed: Where the messages after the first come from.
-        first: The first message, which has been read already.
+        first: The first message, if it has been read already.
         names: The fields.
     """
     branches: list[_Branch] = []
     for name in names:
         branches.append(_Branch(name, feed, branches))
-    for branch in branches:
-        branch.add(first)
+    if first is not None:
+        for branch in branches:
+            branch.add(first)
     return {name: RequestStream(branch) for name, branch in zip(names, branches, strict=True)}
 
 

@@ -128,9 +128,12 @@ class Health:
         return ServingStatus.NOT_SERVING if found else None
 
     def _of_loaded(self, model_id: str) -> ServingStatus | None:
-        if self._models.peek(model_id) is None:
+        model = self._models.peek(model_id)
+        if model is None:
             return None
-        return ServingStatus.NOT_SERVING if self._draining else ServingStatus.SERVING
+        # What runs a model in this process is ready as long as it is there.
+        ready = getattr(model.execution, "ready", True) and not self._draining
+        return ServingStatus.SERVING if ready else ServingStatus.NOT_SERVING
 
     def _answer(self, status: ServingStatus) -> DataObjectBase:
         answer: dict[str, Any] = {"status": int(status)}

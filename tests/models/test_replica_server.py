@@ -1,0 +1,110 @@
+"""A server whose models run in replica processes, seen from its clients."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.conftest import Server
+from tests.server.shapes import MODELS, ShapesServer, model, request, requests, texts
+from tests.waiting import wait_for
+
+SETTINGS = """
+models:
+    settings:
+        plain: {mode: process, replicas: 2, threads: 1}
+"""
+TALK = "/api/v1/task/talk"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShapesServer]:
+    running = ShapesServer.make(tmp_path_factory.mktemp("replicas"))
+    running.config.write_text(running.config.read_text() + SETTINGS)
+    running.start()
+    wait_for(lambda: len(replicas(running)) == 2, what="two replicas")
+    yield running
+    pids = replicas(running)
+    assert running.stop() == 0, running.log
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def replicas(server: Server) -> list[int]:
+    """The processes that run the model."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            told = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        mine = f"RUNTIME_GRPC_PORT={server.grpc_port}".encode() in told
+        if b"kitfox.models.replicas.worker" in words and mine:
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def channel(server: ShapesServer) -> Iterator[grpc.Channel]:
+    with server.channel() as found:
+        yield found
+
+
+def test_every_call_shape_is_answered(server: ShapesServer, channel: grpc.Channel) -> None:
+    one = server.method(channel, "one")(request("one", text="fox"), metadata=model("plain"))
+    assert one.text == "fox"
+    many = server.method(channel, "many")(
+        request("many", text="w", count=3), metadata=model("plain")
+    )
+    assert [word.number for word in many] == [0, 1, 2]
+    gathered = server.method(channel, "gather")(
+        requests("gather", "a", "b", separator="-"), metadata=model("plain")
+    )
+    assert gathered.text == "a-b"
+    answered = server.method(channel, "answer")(
+        requests("answer", "a", "b"), metadata=model("plain")
+    )
+    assert texts(answered) == ["A", "B"]
+    body = {"inputs": "fox"}
+    for name in MODELS:
+        answer = server.http("POST", TALK, {**body, "model_id": name})
+        assert (answer.status, answer.json["text"]) == (200, "fox"), answer.body
+
+
+def test_a_killed_replica_costs_its_calls_and_nothing_else(
+    server: ShapesServer, channel: grpc.Channel
+) -> None:
+    one = server.method(channel, "one")
+    calls = [
+        one.future(request("one", text="long", pause=30), metadata=model("plain")) for _ in range(2)
+    ]
+    wait_for(lambda: server.log.count("one says long") == 2, what="two calls to run")
+    victim = replicas(server)[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: any(call.done() for call in calls), what="the end of a call")
+    (failed,) = [call for call in calls if call.done()]
+    assert failed.code() is grpc.StatusCode.UNAVAILABLE
+    assert "SIGKILL" in failed.details()
+    assert server.healthy()
+    wait_for(lambda: len(replicas(server)) == 2, what="another replica")
+    for call in calls:
+        call.cancel()
+    assert victim not in replicas(server)
+    assert one(request("one", text="fox"), metadata=model("plain"), timeout=30).text == "fox"
+
+
+def test_the_log_tells_model_replica_and_request(
+    server: ShapesServer, channel: grpc.Channel
+) -> None:
+    one = server.method(channel, "one")
+    one(request("one", text="traced"), metadata=model("plain", ("x-request-id", "req-17")))
+    wait_for(lambda: "one says traced" in server.log, what="the line")
+    (line,) = [item for item in server.log.splitlines() if "one says traced" in item]
+    found = json.loads(line)
+    assert (found["model_id"], found["request_id"]) == ("plain", "req-17")
+    assert found["replica"] in (0, 1)
+    assert found["level"] == "warning"
