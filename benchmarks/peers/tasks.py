@@ -1,0 +1,32 @@
+"""What every peer does: the same work, free of any server."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MESSAGES = 500
+
+
+def hello(name: str) -> str:
+    """A greeting."""
+    return f"Hello {name}"
+
+
+def greetings(name: str) -> Iterator[str]:
+    """Many greetings."""
+    return (f"Hello {name} {number}" for number in range(MESSAGES))
+
+
+def embedder() -> Any:
+    """The sentence-embedding model of the folder that the driver named."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "embedding"))
+    from embedder import named_by_environment
+
+    return named_by_environment()
+
+
+def workers() -> int:
+    """One for each processor, as peers recommend for a model on a CPU."""
+    return len(os.sched_getaffinity(0))
