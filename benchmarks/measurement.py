@@ -85,7 +85,10 @@ def session(launch: Launch, folder: Path, first: Target) -> Iterator[Session]:
     ) as tree:
         try:
             wait_for_answer(first, lambda: tree.process.poll() is None)
-            yield Session(launch=launch, tree=tree, seconds=time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            for other in launch.targets.values():
+                wait_for_answer(other, lambda: tree.process.poll() is None)
+            yield Session(launch=launch, tree=tree, seconds=seconds)
         except (WrongAnswer, LoadFailure) as err:
             end = log.read_text(errors="replace")[-2000:]
             raise WrongAnswer(f"{err}\n{end}".strip()) from err
@@ -95,7 +98,10 @@ def pressed(work: Work, running: Session, seconds: float) -> Figures:
     """Load on a target: a moment to warm up, then in earnest, with the processor time of both."""
     target = running.launch.targets[work.target]
     ask(target)
-    press(target, callers=work.callers, at_once=work.at_once, seconds=min(1.0, seconds))
+    seconds *= work.longer
+    # A slow server may have no answer within the time to warm up.
+    with contextlib.suppress(LoadFailure):
+        press(target, callers=work.callers, at_once=work.at_once, seconds=min(1.0, seconds))
     before = running.tree.cpu_seconds()
     load = press(target, callers=work.callers, at_once=work.at_once, seconds=seconds)
     cpu = running.tree.cpu_seconds() - before

@@ -91,7 +91,7 @@ def _caikit(
     def prepare(place: Place) -> Launch:
         folder = project(place)
         ports = free_ports(3)
-        config = place.folder / f"{folder.name}.json"
+        config = place.folder / f"{folder.name}.yml"
         (library,) = [path.parent.name for path in folder.glob("*/__init__.py")]
         models = folder / "models"
         settings = {

@@ -46,6 +46,8 @@ class Work:
     """Connections."""
     at_once: int = 1
     """Requests in flight on each of them."""
+    longer: float = 1.0
+    """How many times as long as others it is loaded: some answer a few times a second."""
     baseline: str = "Kitfox"
     """The contestant that the others are compared with."""
 
@@ -126,6 +128,7 @@ WORKS = (
         main="rate",
         target="rest",
         callers=32,
+        longer=3.0,
     ),
     *_loads("modes", " by execution mode", "inline"),
     Work(

@@ -4,16 +4,12 @@ Plainly written, as its author would before thinking of servers: a tokenizer and
 library's own settings.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
-
-MODEL = "KITFOX_BENCH_MODEL"
-"""The variable with the folder of `model.onnx`, for servers that are told by no other way."""
 
 
 class Embedder:
@@ -38,8 +34,3 @@ class Embedder:
         ids = np.array([item.ids for item in encoded], np.int64)
         mask = np.array([item.attention_mask for item in encoded], np.int64)
         return self._session.run(None, {"ids": ids, "mask": mask})[0]
-
-
-def named_by_environment() -> Embedder:
-    """The model of the folder that the driver named."""
-    return Embedder(os.environ[MODEL])

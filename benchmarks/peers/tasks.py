@@ -20,11 +20,14 @@ def greetings(name: str) -> Iterator[str]:
 
 
 def embedder() -> Any:
-    """The sentence-embedding model of the folder that the driver named."""
-    sys.path.append(str(Path(__file__).resolve().parents[1] / "embedding"))
-    from embedder import named_by_environment
+    """The sentence-embedding model of the folder that the driver named.
 
-    return named_by_environment()
+    With a process for each processor, a session of one thread in each is best.
+    """
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "embedding"))
+    from embedder import Embedder
+
+    return Embedder(os.environ["KITFOX_BENCH_MODEL"], threads=1)
 
 
 def workers() -> int:
