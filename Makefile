@@ -9,7 +9,16 @@ PEERS := CAIKIT_PYTHON=$(CURDIR)/$(VENV)/caikit/bin/python \
     SCHEMATHESIS=$(CURDIR)/$(VENV)/schemathesis/bin/schemathesis
 PEERS_INSTALLED := $(VENV)/.programs $(VENV)/.caikit $(VENV)/.node $(VENV)/.schemathesis
 
-.PHONY: abuse bench-data bench-embedding check clean conformance conformance-short demo format fuzz help test
+# `make bench WORK=hello,stream ROUNDS=3 SECONDS=2 ONLY=kitfox,caikit` measures some of it. All of the
+# work makes the page of the documentation; PAGE names another file for it.
+PEERS_TO_MEASURE := $(VENV)/.caikit $(addprefix $(VENV)/peers/.,litserve bentoml mlserver ray_serve mosec)
+BENCH := $(BIN)/python -m benchmarks
+PAGE ?= $(if $(WORK)$(ONLY),,docs/benchmarks.md)
+BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)') \
+    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CALLS),--calls $(CALLS)) \
+    $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
+
+.PHONY: abuse bench bench-data bench-embedding bench-peers check clean conformance conformance-short demo format fuzz help test
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -45,6 +54,12 @@ format: $(VENV)/.installed-dev ## put the sources into shape
 bench-data: $(VENV)/.installed $(VENV)/.caikit ## data objects and data reading beside caikit 0.29.0
 	$(BIN)/python benchmarks/data.py --caikit $(VENV)/caikit/bin/python
 
+bench: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits $(VENV)/.embedding ## Kitfox beside what lies below a model server
+	$(BENCH) $(BENCH_OPTIONS)
+
+bench-peers: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits $(VENV)/.embedding $(PEERS_TO_MEASURE) ## the same beside other model servers
+	$(BENCH) --peers $(BENCH_OPTIONS)
+
 bench-embedding: $(VENV)/.embedding ## how fast the sentence-embedding model is without a server
 	$(VENV)/embedding/bin/python benchmarks/embedding/bare.py $(VENV)/embedding/model
 
@@ -78,25 +93,47 @@ $(VENV)/.embedding: $(VENV)/.uv pyproject.toml $(wildcard benchmarks/embedding/*
 	$(VENV)/embedding/bin/python benchmarks/embedding/network.py $(VENV)/embedding/model
 	@touch $@
 
-# A peer to measure against. pip's resolver does not end on it; uv's does.
-$(VENV)/.caikit: $(VENV)/.uv
-	$(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)/caikit
-	$(BIN)/uv pip install --quiet --python $(VENV)/caikit/bin/python \
-	    'caikit[runtime-grpc,runtime-http]==0.29.0' 'numpy<2'
+# The libraries below a model server, in an environment of their own.
+$(VENV)/.limits: $(VENV)/.uv benchmarks/limits/requirements.txt
+	$(call environment,bench,benchmarks/limits/requirements.txt)
+
+# Peers to measure against, each in an environment of its own. pip's resolver does not end on some
+# of them; uv's does.
+define environment
+$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/$(1)
+$(BIN)/uv pip install --quiet --python $(VENV)/$(1)/bin/python --requirement $(2)
+@touch $@
+endef
+
+$(VENV)/.caikit: $(VENV)/.uv benchmarks/peers/caikit/requirements.txt
+	$(call environment,caikit,benchmarks/peers/caikit/requirements.txt)
+
+$(VENV)/peers/.%: benchmarks/peers/%/requirements.txt | $(VENV)/.uv
+	@mkdir -p $(VENV)/peers
+	$(call environment,peers/$*,$<)
+
+# The load generators, on a Debian machine; elsewhere they must be there.
+$(VENV)/.load: | $(VENV)/.created
+	$(call programs,h2load nghttp2-client wrk wrk)
 	@touch $@
 
 # What a Debian machine lacks of a browser, Node and npm is installed; elsewhere they must be there.
 $(VENV)/.programs: $(VENV)/.created
-	@missing=; \
-	command -v chromium >/dev/null || missing="chromium"; \
-	command -v node >/dev/null || missing="$$missing nodejs"; \
-	command -v npm >/dev/null || missing="$$missing npm"; \
-	if [ -n "$$missing" ]; then \
-	    if [ "$$(id -u)" = 0 ]; then root=; else root=sudo; fi; \
-	    $$root apt-get update -qq && $$root env DEBIAN_FRONTEND=noninteractive \
-	        apt-get install -qq --yes --no-install-recommends $$missing; \
-	fi
+	$(call programs,chromium chromium node nodejs npm npm)
 	@touch $@
+
+# Installs the packages of programs that are not there: pairs of program and package.
+define programs
+@set -- $(1); missing=; \
+while [ $$# -gt 0 ]; do \
+    command -v $$1 >/dev/null || missing="$$missing $$2"; shift 2; \
+done; \
+if [ -n "$$missing" ]; then \
+    if [ "$$(id -u)" = 0 ]; then root=; else root=sudo; fi; \
+    $$root apt-get update -qq && $$root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq --yes --no-install-recommends $$missing; \
+fi
+endef
 
 $(VENV)/.node: $(VENV)/.programs tests/conformance/node/package.json tests/conformance/node/package-lock.json
 	mkdir -p $(VENV)/node

@@ -35,8 +35,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="measure other model servers as well")
     parser.add_argument("--work", **listed, help="suites or works, with commas between them")  # type: ignore[arg-type] # argparse takes them so
     parser.add_argument("--only", **listed, help="contestants, with commas between them")  # type: ignore[arg-type] # argparse takes them so
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="the length of each load")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0, help="the length of each load")
     parser.add_argument("--calls", type=int, default=1_000_000, help="calls of `flat`")
     parser.add_argument("--models", type=int, default=10_000, help="model folders of `models`")
     parser.add_argument("--environments", type=Path, default=ROOT / ".venv")
@@ -69,7 +69,7 @@ def main() -> None:
         works, taking_part = chosen_works(chosen.work), contestants(chosen)
     except ValueError as err:
         sys.exit(f"bench: {err}")
-    missing = missing_programs()
+    missing = missing_programs({work.target for work in works})
     if missing:
         sys.exit(f"bench: {' and '.join(missing)} not found; {INSTALL}")
     options = Options(

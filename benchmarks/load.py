@@ -5,6 +5,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +35,11 @@ class Load:
     """Milliseconds within which 99 of 100 came."""
 
 
-def missing_programs() -> list[str]:
-    """The load generators that are not installed."""
-    return [name for name in ("h2load", "wrk") if shutil.which(name) is None]
+def missing_programs(protocols: Collection[str] = ("grpc", "rest")) -> list[str]:
+    """The load generators for some protocols that are not installed."""
+    programs = {"grpc": "h2load", "rest": "wrk"}
+    needed = [name for protocol, name in programs.items() if protocol in protocols]
+    return [name for name in needed if shutil.which(name) is None]
 
 
 def framed(message: bytes) -> bytes:

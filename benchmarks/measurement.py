@@ -98,10 +98,10 @@ def pressed(work: Work, running: Session, seconds: float) -> Figures:
     """Load on a target: a moment to warm up, then in earnest, with the processor time of both."""
     target = running.launch.targets[work.target]
     ask(target)
-    seconds *= work.longer
+    seconds, warm_up = seconds * work.longer, min(1.0, seconds) * work.longer
     # A slow server may have no answer within the time to warm up.
     with contextlib.suppress(LoadFailure):
-        press(target, callers=work.callers, at_once=work.at_once, seconds=min(1.0, seconds))
+        press(target, callers=work.callers, at_once=work.at_once, seconds=warm_up)
     before = running.tree.cpu_seconds()
     load = press(target, callers=work.callers, at_once=work.at_once, seconds=seconds)
     cpu = running.tree.cpu_seconds() - before

@@ -48,7 +48,8 @@ def _script(peer: str, suite: str, targets: Callable[[int, int], dict[str, Targe
         script = str(HERE / "peers" / peer / "server.py")
         return Launch(
             command=(_python(place, peer), script, suite, str(ports[0]), str(ports[1])),
-            environment=_model(place),
+            # Ray lets other processes of a machine, here the load generator, go first.
+            environment={**_model(place), "RAY_worker_niceness": "0"},
             targets=targets(ports[0], ports[1]),
         )
 
