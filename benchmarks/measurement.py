@@ -5,6 +5,7 @@ a round.
 """
 
 import contextlib
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -187,7 +188,7 @@ def run_rounds(
             for contestant in able:
                 if contestant.name in results.problems.get(suite, {}):
                     continue
-                folder = Path(name, contestant.name.replace("/", " ").replace(" ", "-"))
+                folder = Path(name, re.sub(r"\W+", "-", contestant.name))
                 folder.mkdir(exist_ok=True)
                 place = Place(folder=folder, environments=options.environments)
                 reason = contestant.missing(options.environments)
