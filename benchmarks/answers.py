@@ -64,7 +64,7 @@ def _ask_rest(target: Target, seconds: float) -> list[bytes]:
         return [answer.read()]
 
 
-def wait_for_answer(target: Target, alive: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_for_answer(target: Target, alive: Callable[[], bool], seconds: float = 180.0) -> None:
     """Returns when a server that is starting answers rightly.
 
     Raises:

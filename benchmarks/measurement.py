@@ -8,6 +8,7 @@ import contextlib
 import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,16 +48,23 @@ class Results:
     """What was measured."""
 
     figures: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
-    """By work and contestant: the figures of each round."""
+    """By work and contestant: the figures of each round, and the round that they are of."""
     problems: dict[str, dict[str, str]] = field(default_factory=dict)
-    """By suite and contestant: why something could not be measured."""
+    """By suite and contestant: why something could not be measured in a round, or at all."""
+    round: int = 0
+    """The round that is running."""
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often a contestant could not be measured in a suite."""
 
     def add(self, work: str, contestant: str, figures: Figures) -> None:
         """Notes figures."""
-        self.figures.setdefault(work, {}).setdefault(contestant, []).append(figures)
+        self.figures.setdefault(work, {}).setdefault(contestant, []).append(
+            {**figures, "round": self.round}
+        )
 
     def fail(self, suite: str, contestant: str, reason: str) -> None:
         """Notes a failure."""
+        self.failures[suite, contestant] += 1
         self.problems.setdefault(suite, {}).setdefault(contestant, reason)
 
 
@@ -185,8 +193,10 @@ def run_rounds(
     with tempfile.TemporaryDirectory(prefix="kitfox-bench-") as name:
         for number in range(options.rounds):
             options.say(f"{suite}: round {number + 1} of {options.rounds}")
+            results.round = number + 1
             for contestant in able:
-                if contestant.name in results.problems.get(suite, {}):
+                # One failure may be bad luck.
+                if results.failures[suite, contestant.name] > 1:
                     continue
                 folder = Path(name, re.sub(r"\W+", "-", contestant.name))
                 folder.mkdir(exist_ok=True)

@@ -31,6 +31,15 @@ HERE = Path(__file__).resolve().parent
 HELLO = b"Hello World"
 
 
+# Ray lets other processes of a machine, here the load generator, go first, and may start slowly.
+_RAY = {
+    "RAY_worker_niceness": "0",
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
 def _model(place: Place) -> dict[str, str]:
     """The variable that tells a server where the embedding model is."""
     return {"KITFOX_BENCH_MODEL": str(place.environments / "embedding" / "model")}
@@ -48,8 +57,7 @@ def _script(peer: str, suite: str, targets: Callable[[int, int], dict[str, Targe
         script = str(HERE / "peers" / peer / "server.py")
         return Launch(
             command=(_python(place, peer), script, suite, str(ports[0]), str(ports[1])),
-            # Ray lets other processes of a machine, here the load generator, go first.
-            environment={**_model(place), "RAY_worker_niceness": "0"},
+            environment={**_model(place), **(_RAY if peer == "ray_serve" else {})},
             targets=targets(ports[0], ports[1]),
         )
 

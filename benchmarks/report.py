@@ -36,7 +36,9 @@ class Row:
 def ratios(work: Work, ours: Sequence[Figures], theirs: Sequence[Figures]) -> list[float]:
     """How many times better ours is, round by round: above 1 is better, whichever the metric."""
     found = []
-    for mine, other in zip(ours, theirs, strict=False):
+    rounds = {item["round"]: item for item in ours}
+    for other in theirs:
+        mine = rounds.get(other["round"], {})
         if mine.get(work.main) and other.get(work.main):
             ratio = mine[work.main] / other[work.main]
             found.append(ratio if METRICS[work.main].better == "more" else 1 / ratio)
@@ -163,7 +165,7 @@ class Report:
 
     def _failures(self) -> list[str]:
         return [
-            f"{suite}: {name} could not be measured: {_first_line(reason)}"
+            f"{suite}: {name} could not be measured in every round: {_first_line(reason)}"
             for suite, problems in self._results.problems.items()
             for name, reason in problems.items()
         ]

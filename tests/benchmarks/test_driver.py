@@ -42,6 +42,7 @@ def test_the_template_is_measured_and_reported(tmp_path: Path) -> None:
         "hello.grpc-1": {"rate", "cpu", "p50", "p99"},
     }.items():
         (measured,) = found["figures"][name]["Kitfox"]
+        assert measured.pop("round") == 1
         assert set(measured) == metrics
         # Processor time is counted in steps, which so short a load may not fill.
         assert all(value > 0 for metric, value in measured.items() if metric != "cpu")

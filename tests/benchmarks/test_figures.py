@@ -7,7 +7,7 @@ import pytest
 from benchmarks.bodies import TEXT, field, path_message
 from benchmarks.chart import bar_chart
 from benchmarks.load import LoadFailure, framed, read_h2load, read_wrk
-from benchmarks.measurement import Results
+from benchmarks.measurement import Figures, Results
 from benchmarks.report import Report, rows
 from benchmarks.work import WORKS, Work, chosen_works
 
@@ -63,18 +63,24 @@ def test_messages_are_written_as_protobuf_writes_them() -> None:
     assert len(TEXT) == 2**20
 
 
+def figures(metric: str, *values: float) -> list[Figures]:
+    """One of each round; 0 for a round that it was not measured in."""
+    found = [{metric: value, "round": number} for number, value in enumerate(values)]
+    return [item for item in found if item[metric]]
+
+
 def test_ratios_are_taken_within_a_round() -> None:
-    """A machine that slows down in the middle changes no ratio."""
-    ours = [{"rate": 100.0}, {"rate": 10.0}, {"rate": 80.0}]
-    other = [{"rate": 50.0}, {"rate": 5.0}, {"rate": 20.0}]
-    best, worst = rows(WORK, {"Kitfox": ours, "other": other})
-    assert (best.contestant, best.ratio, best.spread) == ("Kitfox", None, (10.0, 100.0))
+    """A machine that slows down in the middle changes no ratio, nor does a round left out."""
+    ours = figures("rate", 100, 10, 80, 80)
+    best, worst = rows(WORK, {"Kitfox": ours, "other": figures("rate", 50, 5, 0, 20)})
+    assert (best.contestant, best.ratio, best.spread) == ("Kitfox", None, (10, 100))
     assert worst.ratio == (2.0, 2.0, 4.0)
 
 
 def test_less_is_better_where_time_is_measured() -> None:
     work = Work(name="hello.start", title="Start", main="seconds")
-    first, second = rows(work, {"other": [{"seconds": 2.0}], "Kitfox": [{"seconds": 1.0}]})
+    table = {"other": figures("seconds", 2.0), "Kitfox": figures("seconds", 1.0)}
+    first, second = rows(work, table)
     assert [first.contestant, second.contestant] == ["Kitfox", "other"]
     assert second.ratio == (2.0, 2.0, 2.0)
 
@@ -89,11 +95,11 @@ def test_the_page_says_where_somebody_else_is_better(tmp_path: Path) -> None:
     report.write_json(tmp_path / "figures.json")
     page = (tmp_path / "page.md").read_text()
     assert "quick is 2.00 times as good." in page
-    assert "broken could not be measured: it did not start" in page
+    assert "broken could not be measured in every round: it did not start" in page
     assert "(charts/hello.grpc-32.svg)" in page
     assert (tmp_path / "charts" / "hello.grpc-32.svg").exists()
     written = json.loads((tmp_path / "figures.json").read_text())
-    assert written["figures"]["hello.grpc-32"]["quick"] == [{"rate": 200.0, "p50": 1.0}]
+    assert written["figures"]["hello.grpc-32"]["quick"] == [{"rate": 200.0, "p50": 1.0, "round": 0}]
 
 
 def test_a_chart_has_a_bar_for_each_and_no_markup_from_names() -> None:
