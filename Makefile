@@ -12,7 +12,7 @@ PEERS_INSTALLED := $(VENV)/.programs $(VENV)/.caikit $(VENV)/.node $(VENV)/.sche
 # `make bench WORK=hello,stream ROUNDS=3 SECONDS=2 ONLY=kitfox,caikit` measures some of it. All of the
 # work makes the page of the documentation; PAGE names another file for it.
 PEERS_TO_MEASURE := $(VENV)/.caikit $(addprefix $(VENV)/peers/.,litserve bentoml mlserver ray_serve mosec)
-BENCH := $(BIN)/python -m benchmarks
+BENCH := $(BIN)/python -m benchmarks --environments $(VENV)
 PAGE ?= $(if $(WORK)$(ONLY),,docs/benchmarks.md)
 BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)') \
     $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CALLS),--calls $(CALLS)) \

@@ -146,7 +146,7 @@ def read_wrk(output: str) -> Load:
 
 
 def _milliseconds(output: str, which: str) -> float | None:
-    found = re.search(rf"^\s+{which}\s+([\d.]+)(us|ms|s|m)$", output, re.MULTILINE)
+    found = re.search(rf"^\s+{which}\s+([\d.]+)(us|ms|s|m) *$", output, re.MULTILINE)
     if not found:
         return None
     return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}[found[2]]

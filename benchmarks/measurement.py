@@ -133,7 +133,7 @@ def measure(
 
     def note(name: str, figures: Figures) -> None:
         results.add(name, contestant.name, figures)
-        options.say(f"  {name:<20}{contestant.name:<32}{told(figures)}")
+        options.say(f"  {name:<19}{contestant.name:<41}{told(figures)}")
 
     if suite in contestant.own:
         names = {work.name for work in works}

@@ -31,10 +31,9 @@ HERE = Path(__file__).resolve().parent
 HELLO = b"Hello World"
 
 
-# Ray lets other processes of a machine, here the load generator, go first, and may start slowly.
+# Ray lets other processes of a machine, here the load generator, go first.
 _RAY = {
     "RAY_worker_niceness": "0",
-    "RAY_raylet_start_wait_time_s": "120",
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

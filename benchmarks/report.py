@@ -220,10 +220,12 @@ class Report:
         return lines
 
     def _version_lines(self) -> list[str]:
-        return [
-            f"- {name}: {', '.join(f'{package} {version}' for package, version in found.items())}"
+        lines = [
+            # One library in many ways has one line.
+            f"- {name.partition(':')[0]}: {', '.join(map(' '.join, found.items()))}"
             for name, found in self._versions.items()
         ]
+        return list(dict.fromkeys(lines))
 
 
 def _first_line(reason: str) -> str:

@@ -21,8 +21,8 @@ from sentences import mixed_sentences
 
 WAITING = 32
 
-Way = Callable[[list[str]], object]
-"""Runs the sentences that wait."""
+Way = Callable[[Iterator[list[str]], float], float]
+"""Runs what waits, 32 sentences at a time, for so many seconds; sentences a second."""
 
 
 def chunks(sentences: list[str], size: int) -> list[list[str]]:
@@ -30,37 +30,63 @@ def chunks(sentences: list[str], size: int) -> list[list[str]]:
     return [sentences[start : start + size] for start in range(0, len(sentences), size)]
 
 
+def alike(sentences: list[str]) -> list[list[str]]:
+    """Batches of 8 of about the same length; the long ones first, so that workers end together."""
+    return chunks(sorted(sentences, key=len, reverse=True), 8)
+
+
+def in_turn(run: Callable[[list[str]], object]) -> Way:
+    """All that waits, then all that waits then."""
+
+    def way(waiting: Iterator[list[str]], seconds: float) -> float:
+        count, begin = 0, time.perf_counter()
+        while (passed := time.perf_counter() - begin) < seconds:
+            sentences = next(waiting)
+            run(sentences)
+            count += len(sentences)
+        return count / passed
+
+    return way
+
+
+def one_each(embedder: Embedder, workers: int) -> Way:
+    """Each worker takes the next sentence when it is done with one, and waits for nobody."""
+
+    def way(waiting: Iterator[list[str]], seconds: float) -> float:
+        sentences = itertools.chain.from_iterable(waiting)
+        lock, begin = threading.Lock(), time.perf_counter()
+
+        def work() -> int:
+            count = 0
+            while time.perf_counter() - begin < seconds:
+                with lock:
+                    sentence = next(sentences)
+                embedder.embed([sentence])
+                count += 1
+            return count
+
+        with ThreadPoolExecutor(workers) as pool:
+            counts = [pool.submit(work) for _ in range(workers)]
+            total = sum(count.result() for count in counts)
+        return total / (time.perf_counter() - begin)
+
+    return way
+
+
 def ways(folder: str, workers: int) -> dict[str, Way]:
     """All ways by name."""
     whole, single = Embedder(folder), Embedder(folder, threads=1)
     pool = ThreadPoolExecutor(workers)
-
-    def parallel(embedder: Embedder, batches: list[list[str]]) -> object:
-        return list(pool.map(embedder.embed, batches))
-
-    def alike(sentences: list[str]) -> list[list[str]]:
-        # The long ones first, so that the workers end at about the same time.
-        return chunks(sorted(sentences, key=len, reverse=True), 8)
-
     return {
-        "one by one": lambda waiting: [whole.embed([text]) for text in waiting],
-        "parallel, one-thread": lambda waiting: parallel(single, chunks(waiting, 1)),
-        "parallel, own threads": lambda waiting: parallel(whole, chunks(waiting, 1)),
-        "sorted batches of 8": lambda waiting: [whole.embed(batch) for batch in alike(waiting)],
-        "parallel sorted batches of 8": lambda waiting: parallel(single, alike(waiting)),
-        "padded batches of 32": whole.embed,
+        "one by one": one_each(whole, 1),
+        "parallel, one-thread": one_each(single, workers),
+        "parallel, own threads": one_each(whole, workers),
+        "sorted batches of 8": in_turn(lambda waiting: list(map(whole.embed, alike(waiting)))),
+        "parallel sorted batches of 8": in_turn(
+            lambda waiting: list(pool.map(single.embed, alike(waiting)))
+        ),
+        "padded batches of 32": in_turn(whole.embed),
     }
-
-
-def rate(way: Way, batches: Iterator[list[str]], seconds: float) -> float:
-    """Sentences a second over about so many seconds."""
-    way(next(batches))
-    count, begin = 0, time.perf_counter()
-    while (passed := time.perf_counter() - begin) < seconds:
-        waiting = next(batches)
-        way(waiting)
-        count += len(waiting)
-    return count / passed
 
 
 def main() -> None:
@@ -79,10 +105,12 @@ def main() -> None:
         if not options.only or name in options.only
     }
     found: dict[str, list[float]] = {name: [] for name in chosen}
-    batches = itertools.cycle(chunks(mixed_sentences(), WAITING))
+    waiting = itertools.cycle(chunks(mixed_sentences(), WAITING))
+    for way in chosen.values():
+        way(waiting, 0.2)
     for _ in range(options.rounds):
         for name, way in chosen.items():
-            found[name].append(rate(way, batches, options.seconds))
+            found[name].append(way(waiting, options.seconds))
     medians = {name: statistics.median(values) for name, values in found.items()}
     if options.json:
         print(json.dumps(medians))

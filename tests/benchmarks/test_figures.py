@@ -25,10 +25,10 @@ WRK = """Running 1s test @ http://127.0.0.1:1/x
      50%  421.00us
      75%    8.95ms
      90%   19.91ms
-     99%    1.05s
+     99%    1.05s{space}
   3910 requests in 1.00s, 630.03KB read
 Requests/sec:   3905.13
-"""
+""".format(space=" ")  # wrk pads a unit of one letter
 WORK = Work(name="hello.grpc-32", title="Some work", main="rate", target="grpc")
 
 
