@@ -111,6 +111,8 @@ def pressed(work: Work, running: Session, seconds: float) -> Figures:
     # A slow server may have no answer within the time to warm up.
     with contextlib.suppress(LoadFailure):
         press(target, callers=work.callers, at_once=work.at_once, seconds=warm_up)
+    if work.longer > 1:
+        settle(running.tree)
     before = running.tree.cpu_seconds()
     load = press(target, callers=work.callers, at_once=work.at_once, seconds=seconds)
     cpu = running.tree.cpu_seconds() - before
@@ -123,6 +125,16 @@ def pressed(work: Work, running: Session, seconds: float) -> Figures:
     if load.p99 is not None:
         figures["p99"] = load.p99
     return figures
+
+
+def settle(tree: ProcessTree, limit: float = 20.0) -> None:
+    """Waits until a server no longer works on requests that nobody waits for."""
+    end, pause = time.monotonic() + limit, 0.25
+    while time.monotonic() < end:
+        before = tree.cpu_seconds()
+        time.sleep(pause)
+        if tree.cpu_seconds() - before < pause / 4:
+            return
 
 
 def measure(
