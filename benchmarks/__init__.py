@@ -1,0 +1,1 @@
+"""Measures Kitfox beside bare libraries and other model servers."""
