@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
@@ -84,15 +85,18 @@ async def started(folder: Path) -> AsyncIterator[list[Target]]:
 
 async def _start(library: str, folder: Path) -> Target:
     project, place = (Path(part) for part in _LIBRARIES[library])
+    # Copied: among the requests are those that bring models and those that remove them.
+    models = folder / "models"
+    shutil.copytree(ROOT / project / "models", models)
     settings = config.parse(
         {
             "runtime": {
                 "library": library,
                 "python_path": [str(ROOT / project / place)],
-                "local_models_dir": str(ROOT / project / "models"),
+                "local_models_dir": str(models),
                 "server_thread_pool_size": 8,
                 "metrics": {"port": 0},
-                "training": {"output_dir": str(folder)},
+                "training": {"output_dir": str(folder / "trainings")},
             },
             "server": msgspec.to_builtins(LIMITS),
             "log": {"level": "error"},

@@ -6,6 +6,8 @@ from prometheus_client import generate_latest
 
 from kitfox import metrics
 from kitfox.metrics import ExecutionFigures
+from kitfox.models import InThreads
+from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase
 from tests.models.models_under_test import Answer, call, opened
 
@@ -36,6 +38,8 @@ def test_batches_are_counted_by_size() -> None:
         async with opened(
             Pairs, threads=1, max_batch_size=2, max_batch_delay_seconds=30
         ) as execution:
+            assert isinstance(execution, InThreads)
+            execution.follow(Plan(parallel=1, size=2))
             await asyncio.gather(*(call(execution, "x") for _ in range(6)))
             registry = metrics.new_registry()
             metrics.watch_executions(registry, lambda: [("fox", execution.figures())])
