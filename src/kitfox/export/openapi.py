@@ -144,11 +144,20 @@ class _Document:
             {
                 "name": field.name,
                 "in": "query",
-                "required": field.shape is not Shape.LIST,
-                "schema": self._schemas.field(field, Form.REQUEST),
+                "required": field.shape is not Shape.LIST and not field.nullable,
+                "schema": _without_null(self._schemas.field(field, Form.REQUEST)),
             }
             for field in fields_of(request).values()
         ]
+
+
+def _without_null(schema: JsonSchema) -> JsonSchema:
+    """The schema of a value in a query, where there is only text: nothing stands for null."""
+    options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
+    if not options:
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**options[0], **rest} if len(options) == 1 else {**rest, "anyOf": options}
 
 
 def _merged(own: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
