@@ -141,6 +141,10 @@ class RequestContext:
         else:
             self._callbacks = (*self._callbacks, callback)
 
+    def let_go(self) -> None:
+        """Tells nobody any more: the call is over."""
+        self._callbacks = ()
+
     def cancel(self, reason: KitfoxError) -> None:
         """Marks the call as one that nobody waits for. Only the first reason counts."""
         if self.reason is not None:

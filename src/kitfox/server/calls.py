@@ -121,6 +121,8 @@ class Call:
         if self._probe is not None:
             self._probe.cancel()
         self.receive = None
+        # Else call and context would keep each other until a garbage collection.
+        self.context.let_go()
         reason = self.context.reason
         if reason is not None and task is not None:
             # The cancellation was for this call alone: what the task does next goes on.
