@@ -64,9 +64,9 @@ class RequestContext:
 
     __slots__ = (
         "__weakref__",
-        "_callbacks",
         "_id",
         "_metadata",
+        "callbacks",
         "deadline",
         "model_id",
         "reason",
@@ -86,7 +86,8 @@ class RequestContext:
         """Why the call was cancelled; None as long as somebody waits for its answer."""
         self._id = request_id
         self._metadata = metadata
-        self._callbacks: tuple[Callable[[], object], ...] = ()
+        self.callbacks: tuple[Callable[[], object], ...] = ()
+        """The server's: what is called in the event loop when the call is cancelled."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -139,18 +140,14 @@ class RequestContext:
         if self.reason is not None:
             callback()
         else:
-            self._callbacks = (*self._callbacks, callback)
-
-    def let_go(self) -> None:
-        """Tells nobody any more: the call is over."""
-        self._callbacks = ()
+            self.callbacks = (*self.callbacks, callback)
 
     def cancel(self, reason: KitfoxError) -> None:
         """Marks the call as one that nobody waits for. Only the first reason counts."""
         if self.reason is not None:
             return
         self.reason = reason
-        callbacks, self._callbacks = self._callbacks, ()
+        callbacks, self.callbacks = self.callbacks, ()
         for callback in callbacks:
             callback()
 

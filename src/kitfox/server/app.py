@@ -15,12 +15,12 @@ from kitfox.server import _status
 from kitfox.server._refusals import excess
 from kitfox.server.answers import HeadersTooLarge, send_detail, send_failure, send_text
 from kitfox.server.asgi import (
+    BY_NAME,
     HeaderDict,
     Receive,
     Scope,
     Send,
     header,
-    put_header_dict,
     request_id_of,
 )
 from kitfox.server.cors import CrossOrigin
@@ -77,7 +77,7 @@ class Application:
             text = excess(path, headers, self._header_size, self._header_count)
             await _refuse_headers(scope, send, text)
             return
-        put_header_dict(scope, found)
+        scope[BY_NAME] = found
         endpoint = self._rpcs.get(path)
         if endpoint is not None:
             if scope["method"] == "POST":

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from kitfox.errors import Cancelled, DeadlineExceeded, ResourceExhausted
 
 __all__ = [
+    "BY_NAME",
     "BodyRoom",
     "BodyTooLarge",
     "BodyTooSlow",
@@ -20,7 +21,6 @@ __all__ = [
     "header",
     "header_dict",
     "is_request_id",
-    "put_header_dict",
     "read_body",
     "request_id_of",
 ]
@@ -34,7 +34,8 @@ HeaderDict: TypeAlias = dict[bytes, bytes]
 Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 """What answers a request."""
 
-_BY_NAME = "kitfox.headers"
+BY_NAME = "kitfox.headers"
+"""Where a scope keeps its headers by name, once somebody has gone through them."""
 
 _LONGEST_REQUEST_ID = 128
 
@@ -105,13 +106,8 @@ def header(headers: Headers, name: bytes) -> bytes:
 
 def header_dict(scope: Scope) -> HeaderDict:
     """A request's headers by name (in lower case); of a name that is repeated, the last value."""
-    found: HeaderDict | None = scope.get(_BY_NAME)
+    found: HeaderDict | None = scope.get(BY_NAME)
     return dict(scope["headers"]) if found is None else found
-
-
-def put_header_dict(scope: Scope, found: HeaderDict) -> None:
-    """Keeps what `header_dict` is to find, where somebody has gone through the headers already."""
-    scope[_BY_NAME] = found
 
 
 def is_request_id(value: bytes) -> bool:

@@ -99,7 +99,8 @@ class Call:
         context, calls = self.context, self._calls
         self._task: asyncio.Task[Any] | None = calls._task()
         current_request.set(context)
-        context.on_cancel(self._stop)
+        # As the other quick ones do: without a call of its own.
+        context.callbacks = (*context.callbacks, self._stop)
         if context.deadline is not None:
             self._set_timer(context.time_remaining() or 0.0)
         calls._open.add(self)
@@ -122,7 +123,7 @@ class Call:
             self._probe.cancel()
         self.receive = None
         # Else call and context would keep each other until a garbage collection.
-        self.context.let_go()
+        self.context.callbacks = ()
         reason = self.context.reason
         if reason is not None and task is not None:
             # The cancellation was for this call alone: what the task does next goes on.

@@ -8,7 +8,10 @@ from kitfox.data import DataObjectBase
 from kitfox.errors import Cancelled, Code, Internal, InvalidArgument, KitfoxError
 from kitfox.services.methods import Context, Encode
 
-__all__ = ["as_kitfox_error", "serialize"]
+__all__ = ["WRITING_ERRORS", "as_kitfox_error", "serialize", "unwritable"]
+
+WRITING_ERRORS = (TypeError, ValueError, AttributeError)
+"""What writing a result raises that does not fit its class."""
 
 log = logs.channel("SERVER")
 
@@ -42,15 +45,20 @@ def serialize(encode: Encode, result: DataObjectBase, name: str) -> bytes:
     """
     try:
         return encode(result)
-    except (TypeError, ValueError, AttributeError) as err:
-        log.error(
-            "%s: the result does not fit %s: %s",
-            name,
-            type(result).__name__,
-            err,
-            extra={"log_code": "<KFX30020E>"},
-        )
-        raise Internal("Could not serialize response") from err
+    except WRITING_ERRORS as err:
+        raise unwritable(result, err, name) from err
+
+
+def unwritable(result: DataObjectBase, err: Exception, name: str) -> Internal:
+    """What a client is told of a result that does not fit its class; the log says where."""
+    log.error(
+        "%s: the result does not fit %s: %s",
+        name,
+        type(result).__name__,
+        err,
+        extra={"log_code": "<KFX30020E>"},
+    )
+    return Internal("Could not serialize response")
 
 
 def _forget_frames(err: BaseException | None) -> None:

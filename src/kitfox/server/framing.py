@@ -13,17 +13,18 @@ from kitfox.config import Server
 from kitfox.errors import Cancelled, Code, InvalidArgument, KitfoxError, ResourceExhausted
 from kitfox.server.asgi import BodyRoom, Receive
 
-__all__ = ["FRAME_HEAD_SIZE", "frame", "frame_compressed", "read_messages", "unframe"]
+__all__ = ["FRAME_HEAD", "FRAME_HEAD_SIZE", "frame", "frame_compressed", "read_messages", "unframe"]
 
-_HEAD = struct.Struct(">BI")
-FRAME_HEAD_SIZE = _HEAD.size
+FRAME_HEAD = struct.Struct(">BI")
+"""What stands before a message: whether it is compressed, and its size."""
+FRAME_HEAD_SIZE = FRAME_HEAD.size
 # Below this, compressing costs more than it saves.
 _WORTH_COMPRESSING = 1024
 
 
 def frame(payload: bytes) -> bytes:
     """A message with its head."""
-    return _HEAD.pack(0, len(payload)) + payload
+    return FRAME_HEAD.pack(0, len(payload)) + payload
 
 
 def frame_compressed(payload: bytes) -> bytes:
@@ -31,7 +32,7 @@ def frame_compressed(payload: bytes) -> bytes:
     if len(payload) < _WORTH_COMPRESSING:
         return frame(payload)
     packed = gzip.compress(payload, compresslevel=1, mtime=0)
-    return _HEAD.pack(1, len(packed)) + packed
+    return FRAME_HEAD.pack(1, len(packed)) + packed
 
 
 def unframe(body: bytes, encoding: bytes, settings: Server) -> bytes:
@@ -51,7 +52,7 @@ def unframe(body: bytes, encoding: bytes, settings: Server) -> bytes:
         raise InvalidArgument(
             f"the request has {len(body)} bytes: expected one gRPC message with its 5-byte head"
         )
-    compressed, size = _HEAD.unpack_from(body)
+    compressed, size = FRAME_HEAD.unpack_from(body)
     if size > settings.max_message_size:
         raise _too_large(size, settings)
     if size != len(body) - FRAME_HEAD_SIZE:
@@ -100,7 +101,7 @@ async def read_messages(
                 on_end()
             start = 0
             while len(buffer) - start >= FRAME_HEAD_SIZE:
-                compressed, size = _HEAD.unpack_from(buffer, start)
+                compressed, size = FRAME_HEAD.unpack_from(buffer, start)
                 if size > settings.max_message_size:
                     raise _too_large(size, settings)
                 end = start + FRAME_HEAD_SIZE + size

@@ -29,8 +29,9 @@ from kitfox.server.asgi import (
 from kitfox.server.calls import Call, Calls
 from kitfox.server.deadlines import grpc_seconds
 from kitfox.server.error_details import status_details
-from kitfox.server.failure import as_kitfox_error, serialize
+from kitfox.server.failure import WRITING_ERRORS, as_kitfox_error, unwritable
 from kitfox.server.framing import (
+    FRAME_HEAD,
     FRAME_HEAD_SIZE,
     frame,
     frame_compressed,
@@ -199,20 +200,23 @@ class GrpcMethod(_Endpoint):
                 call.receive = receive
                 fields = self._decode(unframe(body, head.encoding, self._settings))
                 result = await self._handler(fields, context)
-                payload = serialize(self._encode, result, self._method.name)
+                try:
+                    payload = self._encode(result)
+                except WRITING_ERRORS as err:
+                    raise unwritable(result, err, self._method.name) from err
         except Exception as err:  # noqa: BLE001 -- the edge of a request
             failure = self._failure(err, head)
             self._count(failure.code, head, started)
             headers = head.answer_headers(*_details(failure, head))
             await send_status(send, failure.code, failure.message, headers)
             return
-        self._count(Code.OK, head, started)
-        if head.compresses:
+        self._metrics.count(self._method.name, Code.OK, context.model_id, started)
+        if head.encoding and head.compresses:
             start = {**_START, "headers": head.answer_headers(_GZIP)}
             body = frame_compressed(payload)
         else:
             start = {**_START, "headers": head.answer_headers()} if head.request_id else _START
-            body = frame(payload)
+            body = FRAME_HEAD.pack(0, len(payload)) + payload
         await send(start)
         await send({"type": "http.response.body", "body": body, "more_body": False})
         await send(_OK_TRAILERS)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from kitfox.errors import InvalidArgument
-from kitfox.server.asgi import Message, Receive, Scope, Send, header, put_header_dict
+from kitfox.server.asgi import BY_NAME, Message, Receive, Scope, Send, header
 
 __all__ = ["grpc_web", "is_grpc_web"]
 
@@ -49,8 +49,7 @@ async def grpc_web(endpoint: Endpoint, scope: Scope, receive: Receive, send: Sen
     headers = [(key, value) for key, value in scope["headers"] if key not in replaced]
     headers.append((b"content-type", b"application/grpc+proto"))
     requests = _TextRequest(receive) if is_text else receive
-    changed = {**scope, "headers": headers}
-    put_header_dict(changed, dict(headers))
+    changed = {**scope, "headers": headers, BY_NAME: dict(headers)}
     await endpoint(changed, requests, answer)
 
 

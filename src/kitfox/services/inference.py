@@ -80,6 +80,7 @@ class _Inference:
 
     def __init__(self, method: Method, models: ModelManager) -> None:
         self._models = models
+        self._loaded = models.loaded
         self._method = method
         self._fields = frozenset(method.parameters)
 
@@ -157,26 +158,24 @@ class _Inference:
 class InferenceHandler(_Inference):
     """Runs a model on one request for one result."""
 
-    def __init__(self, method: Method, models: ModelManager) -> None:
-        super().__init__(method, models)
-
     async def __call__(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Answers one call."""
-        model = self._models.peek(context.model_id)
+        model = self._loaded.get(context.model_id)
         operation = None if model is None else model.operations.get(self)
         if operation is None:
             operation = await self._operation(context)
         model = operation.model
-        arguments = self._arguments(operation, fields, context)
+        if not operation.takes_all or not operation.required <= fields.keys():
+            fields = self._arguments(operation, fields, context)
         model.in_flight += 1
         try:
             if operation.is_async:
-                result = await operation.function(**arguments)
+                result = await operation.function(**fields)
             else:
-                result = await operation.submit(arguments, context)
+                result = await operation.submit(fields, context)
         finally:
             model.release()
-        return self._checked(result, context)
+        return result if isinstance(result, DataObjectBase) else self._checked(result, context)
 
     async def check(self, fields: Mapping[str, Any], context: Context) -> LoadedModel:
         """Refuses what a call would refuse before the model is asked; gives the model."""

@@ -104,6 +104,11 @@ class _Only:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
 
+    @property
+    def loaded(self) -> Mapping[str, LoadedModel]:
+        """None is found by its id: the model is not offered under one."""
+        return {}
+
     def peek(self, model_id: str) -> LoadedModel:
         """The model."""
         return self._model
