@@ -18,7 +18,7 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CALLS),--calls $(CALLS)) \
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
-.PHONY: abuse bench bench-data bench-embedding bench-peers check clean conformance conformance-short \
+.PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers check clean conformance conformance-short \
     demo format fuzz help model-traffic test
 
 help: ## what can be made
@@ -36,9 +36,12 @@ conformance: $(VENV)/.installed-dev $(PEERS_INSTALLED) ## exchanges recorded fro
 conformance-short: $(VENV)/.installed-dev $(PEERS_INSTALLED) ## the same without what takes minutes
 	$(PEERS) $(BIN)/python -m pytest tests/conformance --numprocesses 2 --dist loadscope -m 'not long'
 
-abuse: $(VENV)/.installed-dev ## hostile clients against both engines, ten times as many as in `make test`
+abuse: $(VENV)/.installed-dev ## hostile clients against both engines, and models that die, ten times over
 	KITFOX_ABUSE=10 $(BIN)/python -m pytest tests/abuse tests/server/test_cancellation.py \
 	    --numprocesses 2 --dist loadscope
+
+abuse-short: $(VENV)/.installed-dev ## the same once
+	$(BIN)/python -m pytest tests/abuse --numprocesses 2 --dist loadscope
 
 model-traffic: $(VENV)/.installed-dev ## models that come, go and change while they are called, for a minute each
 	KITFOX_MODELS_SECONDS=60 $(BIN)/python -m pytest tests/services/test_management_traffic.py

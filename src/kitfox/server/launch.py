@@ -1,7 +1,9 @@
 """Starts the server: configuration in, engine on, and a sentence when it cannot be."""
 
+import contextlib
 import logging
 import os
+import random
 import socket
 import sys
 from collections.abc import Mapping
@@ -24,6 +26,8 @@ __all__ = ["launch"]
 log = logs.channel("SERVER")
 
 _MOST_ENVOY_THREADS = 4
+_PORTS = (20_000, 32_768)
+_PORT_TRIES = 100
 
 
 def launch(*files: Path | str, overrides: Mapping[str, Any] | None = None) -> int:
@@ -134,11 +138,23 @@ def _with_ports(settings: Config) -> Config:
     held = []
     for name in ("grpc", "http", "metrics"):
         if values["runtime"][name]["port"] == 0:
-            held.append(socket.create_server((settings.server.address, 0)))
+            held.append(_hold(settings.server.address))
             values["runtime"][name]["port"] = held[-1].getsockname()[1]
     for item in held:
         item.close()
     return config.parse(values, source="the configuration")
+
+
+def _hold(address: str) -> socket.socket:
+    """A socket with a free port, which is let go before the engine takes it.
+
+    Not one of those that the system gives to outgoing connections, of which one might take it
+    in between.
+    """
+    for _ in range(_PORT_TRIES):
+        with contextlib.suppress(OSError):
+            return socket.create_server((address, random.randrange(*_PORTS)))  # noqa: S311 -- any port
+    return socket.create_server((address, 0))
 
 
 def _log(level: str, message: str) -> None:
