@@ -14,7 +14,7 @@ from kitfox.modules.manifest import MANIFEST, IncompleteModel, read_manifest, si
 
 __all__ = ["Measure", "ModelEntry", "inspect_model", "measure", "settled", "stray_link"]
 
-_RECENT = 60.0
+_RECENT = 5.0
 """Seconds: what has not changed for so long is not being written, whoever's clock it is."""
 
 
@@ -85,7 +85,7 @@ def stray_link(path: Path, root: Path) -> str:
 def settled(paths: Iterable[Path], *, period: float) -> set[Path]:
     """Those of some models that nobody is writing just now.
 
-    Only what has no manifest, and has changed within the last minute, is looked at twice.
+    Only what has no manifest, and has changed within the last seconds, is looked at twice.
 
     Args:
         paths: Folders and archives.
