@@ -144,7 +144,7 @@ def _suites(file: str, hello: Targets, samples: Callable[[str], Targets]) -> dic
 
 LIMITS = (
     Contestant(
-        name="grpcio, synchronous",
+        name="grpcio (synchronous)",
         environment="bench",
         packages=("grpcio", "protobuf"),
         suites=_suites("grpc_sync.py", _hello_grpc, _samples_grpc),

@@ -25,8 +25,8 @@ __all__ = ["SPECIAL"]
 HERE = Path(__file__).resolve().parent
 WAYS = (
     "one by one",
-    "parallel, one-thread",
-    "parallel, own threads",
+    "parallel with one thread each",
+    "parallel with their own threads",
     "sorted batches of 8",
     "parallel sorted batches of 8",
     "padded batches of 32",

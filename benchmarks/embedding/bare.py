@@ -79,8 +79,8 @@ def ways(folder: str, workers: int) -> dict[str, Way]:
     pool = ThreadPoolExecutor(workers)
     return {
         "one by one": one_each(whole, 1),
-        "parallel, one-thread": one_each(single, workers),
-        "parallel, own threads": one_each(whole, workers),
+        "parallel with one thread each": one_each(single, workers),
+        "parallel with their own threads": one_each(whole, workers),
         "sorted batches of 8": in_turn(lambda waiting: list(map(whole.embed, alike(waiting)))),
         "parallel sorted batches of 8": in_turn(
             lambda waiting: list(pool.map(single.embed, alike(waiting)))
