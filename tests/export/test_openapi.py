@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 from kitfox.data import DataObjectBase, codec_of
 from kitfox.errors import ValidationError
 from kitfox.export import library_info, openapi_document
-from kitfox.services import BodyStyle, MethodTable
+from kitfox.services import BodyStyle, MethodTable, Names, build_table
 
 SHAPE = "exportlab.data_model.Shape"
 
@@ -269,6 +269,16 @@ def test_query_parameters_are_required_unless_they_are_lists(document: dict[str,
     assert (models["name"], models["required"]) == ("model_ids", False)
     assert models["schema"]["items"] == {"type": "string"}
     assert "parameters" not in at(document, "paths", "/info/version", "get")
+
+
+def test_a_query_may_leave_out_what_is_optional_and_has_nothing_for_null() -> None:
+    table = build_table("exportlab", names=Names.of("exportlab"), protocols=True)
+    document = openapi_document(table, info=library_info("exportlab"))
+    listing = at(document, "paths", "/api/v1/management/models", "get", "parameters")
+    size = next(item for item in listing if item["name"] == "page_size")
+    assert size["required"] is False
+    assert size["schema"]["type"] == "integer"
+    assert "null" not in json.dumps(listing)
 
 
 def test_what_starts_something_links_to_what_asks_for_it(document: dict[str, Any]) -> None:
