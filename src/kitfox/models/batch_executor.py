@@ -21,6 +21,7 @@ from kitfox.logs import current_request
 from kitfox.metrics import BATCH_SIZES
 from kitfox.models.batch_queue import BatchCall, BatchQueue
 from kitfox.models.batch_shape import BatchShape
+from kitfox.models.executor import fail
 from kitfox.models.pace import Progress
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
@@ -348,11 +349,8 @@ class BatchExecutor:
                 continue
             if error is None:
                 future.set_result(result)
-            elif isinstance(error, StopIteration):
-                # A future refuses StopIteration, which would end the awaiting coroutine.
-                future.set_exception(RuntimeError(f"the model raised {error!r}"))
             else:
-                future.set_exception(error)
+                fail(future, error)
 
 
 class _Together:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from kitfox.logs import current_request
 from kitfox.modules import RequestContext
 
-__all__ = ["Call", "Executor", "ThreadExecutor"]
+__all__ = ["Call", "Executor", "ThreadExecutor", "fail"]
 
 _STALL_SECONDS = 0.001
 
@@ -259,8 +259,13 @@ class ThreadExecutor:
                 continue
             if error is None:
                 future.set_result(result)
-            elif isinstance(error, StopIteration):
-                # A future refuses StopIteration, which would end the awaiting coroutine.
-                future.set_exception(RuntimeError(f"the model raised {error!r}"))
             else:
-                future.set_exception(error)
+                fail(future, error)
+
+
+def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    """Gives a future what a model raised."""
+    if isinstance(error, StopIteration):
+        # A future refuses StopIteration, which would end the awaiting coroutine.
+        error = RuntimeError(f"the model raised {error!r}")
+    future.set_exception(error)

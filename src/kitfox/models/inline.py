@@ -8,7 +8,7 @@ from typing import Any
 from kitfox.logs import current_request
 from kitfox.metrics import ExecutionFigures
 from kitfox.models.execution import Submit
-from kitfox.models.executor import Call, ThreadExecutor
+from kitfox.models.executor import Call, ThreadExecutor, fail
 from kitfox.modules import ModuleBase, RequestContext
 
 __all__ = ["Inline"]
@@ -53,11 +53,8 @@ class Inline:
             current_request.set(context)
             try:
                 future.set_result(function(**arguments))
-            except StopIteration as err:
-                # A future refuses StopIteration, which would end the awaiting coroutine.
-                future.set_exception(RuntimeError(f"the model raised {err!r}"))
             except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
-                future.set_exception(err)
+                fail(future, err)
             finally:
                 self._running = None
             return future

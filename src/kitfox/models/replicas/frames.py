@@ -18,12 +18,14 @@ from typing import Any, TypeAlias
 
 from kitfox.models.replicas.messages import Message
 
-__all__ = ["BrokenFrame", "Chunks", "FrameReader", "pack", "send_all", "send_some"]
+__all__ = ["BrokenFrame", "Chunks", "FrameReader", "pack", "pack_together", "send_all", "send_some"]
 
 _HEAD = struct.Struct("<QQQQ")
 _ALIGNMENT = 64
 _OUT_OF_BAND = 64 * 1024
 """Buffers from this size on are not copied into the pickle."""
+_KEPT_SIZE = 1024 * 1024
+"""The most bytes of a frame that its sender keeps, to be able to repeat what is in it."""
 _READ_SIZE = 256 * 1024
 _MOST_PARTS = 512
 """What the system takes in one call is about twice as much."""
@@ -73,6 +75,21 @@ def pack(messages: Sequence[Message], *, call: int = 0) -> Chunks:
     for buffer in buffers:
         body += [buffer, bytes(_padding(buffer.nbytes))]
     return [_HEAD.pack(sum(map(len, body)), size, len(buffers), call), *body]
+
+
+def pack_together(messages: Sequence[Message]) -> Chunks | None:
+    """The frame of some messages; None where they are to be sent one by one.
+
+    That is so when there is only one, when one of them cannot be pickled, which is found out then,
+    and when they are too large to be kept.
+    """
+    if len(messages) == 1:
+        return None
+    try:
+        chunks = pack(messages)
+    except Exception:  # noqa: BLE001 -- objects of any class
+        return None
+    return chunks if sum(map(len, chunks)) <= _KEPT_SIZE else None
 
 
 def _padding(size: int) -> int:

@@ -9,13 +9,12 @@ from queue import SimpleQueue
 from typing import NoReturn
 
 from kitfox.models.replicas.failures import failure_of
-from kitfox.models.replicas.frames import Chunks, pack, send_all
+from kitfox.models.replicas.frames import Chunks, pack, pack_together, send_all
 from kitfox.models.replicas.messages import ERROR, Message
 
 __all__ = ["Outbox", "end_at_once"]
 
 _KEPT_FRAMES = 64
-_KEPT_SIZE = 1024 * 1024
 
 
 class Outbox:
@@ -79,14 +78,8 @@ class Outbox:
             self.flush()
 
     def _send(self, batch: list[Message]) -> None:
-        if len(batch) == 1:
-            self._send_one(batch[0])
-            return
-        try:
-            chunks = pack(batch)
-        except Exception:  # noqa: BLE001 -- one of them cannot be pickled: find out which
-            chunks = []
-        if not chunks or sum(map(len, chunks)) > _KEPT_SIZE:
+        chunks = pack_together(batch)
+        if chunks is None:
             for message in batch:
                 self._send_one(message)
             return

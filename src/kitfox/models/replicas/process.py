@@ -17,7 +17,15 @@ from kitfox.errors import KitfoxError
 from kitfox.models.replicas import messages as ids
 from kitfox.models.replicas.deaths import Death, LoadFailed, has_ended, kill_group, oom_kills
 from kitfox.models.replicas.failures import Failure, error_of
-from kitfox.models.replicas.frames import BrokenFrame, Chunks, FrameReader, pack, send_some, views
+from kitfox.models.replicas.frames import (
+    BrokenFrame,
+    Chunks,
+    FrameReader,
+    pack,
+    pack_together,
+    send_some,
+    views,
+)
 from kitfox.models.replicas.messages import Message
 from kitfox.models.replicas.output import LogPipe, Tail
 from kitfox.models.replicas.page import Notes, Running, make_page
@@ -30,7 +38,6 @@ _POLL_SECONDS = 0.05
 _EOF_PATIENCE = 1.0
 _LATER_SECONDS = 0.001
 _KEPT_FRAMES = 64
-_KEPT_SIZE = 1024 * 1024
 
 
 _Launched: TypeAlias = "tuple[subprocess.Popen[bytes], socket.socket, int, Notes]"
@@ -317,14 +324,8 @@ class ReplicaProcess:
         batch, self._waiting = self._waiting, []
         if not batch or self._ended.done():
             return
-        if len(batch) == 1:
-            self._send_one(batch[0])
-            return
-        try:
-            chunks = pack(batch)
-        except Exception:  # noqa: BLE001 -- one of them cannot be pickled: find out which
-            chunks = []
-        if not chunks or sum(map(len, chunks)) > _KEPT_SIZE:
+        chunks = pack_together(batch)
+        if chunks is None:
             for message in batch:
                 self._send_one(message)
             return
