@@ -14,7 +14,7 @@ from kitfox.modules.manifest import MANIFEST, IncompleteModel, read_manifest, si
 
 __all__ = ["Measure", "ModelEntry", "inspect_model", "measure", "settled", "stray_link"]
 
-_RECENT = 5.0
+_RECENT = 2.0
 """Seconds: what has not changed for so long is not being written, whoever's clock it is."""
 
 

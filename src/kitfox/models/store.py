@@ -18,7 +18,14 @@ from kitfox.models.reference import ModelReference
 from kitfox.models.versions import Promotion, Versions
 from kitfox.models.workspace import VERSIONS, Workspace, explaining
 from kitfox.modules.config import CONFIG_FILE
-from kitfox.modules.manifest import DamagedModel, DigestCheck, IncompleteModel, read_manifest, seal
+from kitfox.modules.manifest import (
+    DamagedModel,
+    DigestCheck,
+    IncompleteModel,
+    Manifest,
+    read_manifest,
+    seal,
+)
 from kitfox.modules.publication import rename_new, sync_folder
 
 __all__ = ["ModelStore", "ModelVersion", "RemoteModels", "StoreItem"]
@@ -192,11 +199,20 @@ class ModelStore:
         try:
             manifest = read_manifest(path)
             if manifest is not None:
-                self._check_digests(path, manifest)
+                self._compare(path, manifest)
             elif not settled([path], period=self._write_detection):
                 raise IncompleteModel("it is being written; try again later")
         except (IncompleteModel, DamagedModel) as error:
             raise type(error)(f"Model {model_id} cannot be loaded: {error}") from error
+
+    def _compare(self, path: Path, manifest: Manifest) -> None:
+        """Compares files and manifest, unless others have taken their place meanwhile."""
+        try:
+            self._check_digests(path, manifest)
+        except DamagedModel as error:
+            if read_manifest(path) == manifest:
+                raise
+            raise IncompleteModel("it was replaced a moment ago; try again") from error
 
     def deploy(self, model_id: str, files: ModelFiles) -> ModelEntry:
         """Publishes a model, or with `name@version` a further version of one.
