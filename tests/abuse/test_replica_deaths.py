@@ -109,7 +109,7 @@ def test_without_a_replica_answers_come_at_once(tmp_path: Path) -> None:
             with pytest.raises(Unavailable, match="no replica of model moody is ready"):
                 await ask(execution, "anybody?")
             # It is known by now: nobody waits to hear it. (1: the next one has ended too.)
-            with pytest.raises(Unavailable, match="exited with status [13]"):
+            with pytest.raises(Unavailable, match=r"exited with status [13]"):
                 execution.unary("run")({"text": "anybody?"}, RequestContext())
             await until(lambda: execution.replicas[0].restarts > 2)
             assert "not again" in execution.replicas[0].last_error
