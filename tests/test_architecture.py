@@ -13,6 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "kitfox"
 # Each room may import those that stand before it in its row, and the files that belong to all.
 EVERYBODYS = {"errors", "logs", "config", "metrics", "__init__"}
 MAY_IMPORT = {
+    "config": set(),
     "data": set(),
     "interfaces": {"data", "modules"},
     "modules": {"data", "interfaces"},
