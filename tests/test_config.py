@@ -76,6 +76,10 @@ def test_variables_override_files(variable: str, text: str, read: Callable[[Conf
         ("runtime: {grpc: {port: 70000}}", "runtime.grpc.port: Expected `int` <= 65535"),
         ("runtime: {grpc: 8085}", "runtime.grpc: expected a section with the keys enabled, port"),
         ("log: {level: loud}", "log.level"),
+        ("training: {lease_seconds: 1}", "training.lease_seconds: Expected `float` >= 10"),
+        ("training: {digest_bytes: much}", "training.digest_bytes: 'much': expected a number of"),
+        ("training: {retention: {bytes: -1}}", "training.retention.bytes: '-1': expected a number"),
+        ("training: {retention: {day: 1}}", "unknown key 'training.retention.day'"),
         ("- a", "expected keys and values, got list"),
         ("a: [", "line 1, column"),
         ("a: \tb: c\n\tx", "not valid YAML"),
@@ -87,6 +91,16 @@ def test_what_cannot_be_used_is_refused_by_name(write: Write, text: str, sentenc
         config.load(file, environ={})
     assert sentence in str(caught.value)
     assert str(file) in str(caught.value)
+
+
+def test_sizes_are_numbers_or_text_with_a_unit(write: Write) -> None:
+    file = write("training: {digest_bytes: 4096, retention: {bytes: 2GiB}}")
+    training = config.load(file, environ={"TRAINING_RETENTION_COUNT": "7"}).training
+    assert (training.digest_limit, training.retention.bytes_limit) == (4096, 2 << 30)
+    assert training.retention.count == 7
+    default = config.load(environ={"TRAINING_RETENTION_FAILED_SECONDS": "null"}).training
+    assert default.retention.bytes_limit is None
+    assert default.retention.failed_seconds is None
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

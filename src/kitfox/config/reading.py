@@ -72,7 +72,11 @@ def parse(values: Mapping[str, Any], *, source: str) -> Config:
     """
     _check_names(values, Config, source, ())
     config = _convert(values, Config, source)
+    training = config.training
     parse_bytes(config.models.memory_budget, f"{source}: models.memory_budget")
+    parse_bytes(training.digest_bytes, f"{source}: training.digest_bytes")
+    if training.retention.bytes is not None:
+        parse_bytes(training.retention.bytes, f"{source}: training.retention.bytes")
     for model, keys in config.models.settings.items():
         layer_execution(keys, source=f"{source}: models.settings.{model}")
     return config

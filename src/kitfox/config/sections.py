@@ -47,6 +47,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Bytes = Annotated[int, msgspec.Meta(ge=1024)]
+# A healthy worker gives a sign every five seconds: less than two of them would kill it.
+Lease = Annotated[float, msgspec.Meta(ge=10)]
 # The most that Envoy can be told.
 HeaderBytes = Annotated[int, msgspec.Meta(ge=1024, le=8 * 1024 * 1024)]
 
@@ -182,12 +184,49 @@ class Server(Section, frozen=True):
     cors: Cors = Cors()
 
 
+class Retention(Section, frozen=True):
+    """What is kept of trainings that have ended; what is pinned or current is always kept."""
+
+    seconds: Seconds | None = None
+    count: Natural | None = None
+    bytes: int | str | None = None
+    # A failure leaves a log and checkpoints, and no model that somebody could miss.
+    failed_seconds: Seconds | None = 30 * 86400
+
+    @property
+    def bytes_limit(self) -> int | None:
+        """The most bytes of logs and models, as a number.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        return None if self.bytes is None else parse_bytes(self.bytes, "training.retention.bytes")
+
+
 class Training(Section, frozen=True):
     """The job store and the scheduler."""
 
     store: str = ""
     max_concurrent: Positive = 2
     queue_limit: Positive = 1000
+    warm: bool = True
+    retries: Natural = 0
+    lease_seconds: Lease = 30
+    cancel_seconds: Seconds = 10
+    stop_seconds: Seconds = 60
+    checkpoints: Positive = 2
+    auto_promote: bool = False
+    digest_bytes: int | str = "1GiB"
+    retention: Retention = Retention()
+
+    @property
+    def digest_limit(self) -> int:
+        """The most bytes of data that are given a digest, as a number.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        return parse_bytes(self.digest_bytes, "training.digest_bytes")
 
 
 class Jobs(Section, frozen=True):
