@@ -163,7 +163,10 @@ def test_the_host_and_the_question_come_back() -> None:
 def test_the_newer_version_lists_everything_and_the_older_what_caikit_does() -> None:
     every = DESCRIPTIONS.services()
     assert every == sorted(TABLE.services())
-    ours = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "kitfox.models.Models"}
+    ours = {
+        *("grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"),
+        *("kitfox.models.Models", "kitfox.trainings.Trainings"),
+    }
     assert set(DESCRIPTIONS.services_of_caikit()) == set(every) - ours
 
 
@@ -233,6 +236,7 @@ def test_the_newer_version_lists_everything(channel: grpc.Channel) -> None:
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "kitfox.models.Models",
+            "kitfox.trainings.Trainings",
         ]
     )
 

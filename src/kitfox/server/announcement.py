@@ -17,6 +17,7 @@ _SERVICE_KINDS = {
     Purpose.JOB_CANCEL: "inference job",
     Purpose.TRAINING: "train",
     Purpose.TRAINING_STATUS: "training management",
+    Purpose.TRAINING_LIST: "training management",
     Purpose.RUNTIME_INFO: "info",
     Purpose.DEPLOY: "model deployment",
     Purpose.MODEL_LIST: "model management",

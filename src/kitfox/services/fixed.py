@@ -1,5 +1,8 @@
 """The methods that every server has, whatever library it serves."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from kitfox.data import DataObjectBase
 from kitfox.interfaces.runtime.data_model import (
     DeployModelRequest,
@@ -23,12 +26,34 @@ from kitfox.interfaces.runtime.management import (
     QuarantineResponse,
     RollBackModelRequest,
 )
+from kitfox.interfaces.runtime.trainings import (
+    ArchivePart,
+    FollowTrainingRequest,
+    ListTrainingsRequest,
+    ListTrainingsResponse,
+    PinTrainingRequest,
+    RepeatTrainingRequest,
+    TrainingDescription,
+    TrainingEvent,
+    TrainingIdRequest,
+    TrainingLog,
+    TrainingLogRequest,
+)
 from kitfox.services.methods import BodyStyle, Method, Purpose, Route
 
-__all__ = ["MODELS_SERVICE", "fixed_methods", "management_methods"]
+__all__ = [
+    "MODELS_SERVICE",
+    "TRAININGS_SERVICE",
+    "fixed_methods",
+    "management_methods",
+    "training_methods",
+]
 
 MODELS_SERVICE = "kitfox.models.Models"
 """The full name of the service that manages models."""
+
+TRAININGS_SERVICE = "kitfox.trainings.Trainings"
+"""The full name of the service that manages trainings."""
 
 _INFO = "caikit.runtime.info.InfoService"
 _MODELS = "caikit.runtime.models.ModelManagement"
@@ -96,24 +121,10 @@ def management_methods(prefix: str) -> list[Method]:
     Args:
         prefix: What its routes begin with, `/api/v1`.
     """
-    place, one = f"{prefix}/management/models", (ModelIdRequest, ModelDescription)
-
-    def row(
-        name: str,
-        purpose: Purpose,
-        types: tuple[type[DataObjectBase], type[DataObjectBase]],
-        route: tuple[str, str],
-        description: str,
-    ) -> Method:
-        verb, path = route
-        style = BodyStyle.QUERY if verb == "GET" else BodyStyle.MESSAGE
-        return _row(
-            (MODELS_SERVICE, name, purpose),
-            types,
-            Route(verb=verb, path=f"{place}{path}", style=style),
-            description,
-        )
-
+    row, one = (
+        _rows(MODELS_SERVICE, f"{prefix}/management/models"),
+        (ModelIdRequest, ModelDescription),
+    )
     return [
         row(
             "List",
@@ -173,6 +184,113 @@ def management_methods(prefix: str) -> list[Method]:
             "Has such requests run again.",
         ),
     ]
+
+
+def training_methods(prefix: str) -> list[Method]:
+    """The rows of the service that manages trainings, which servers have and libraries do not.
+
+    Args:
+        prefix: What its routes begin with, `/api/v1`.
+    """
+    row = _rows(TRAININGS_SERVICE, f"{prefix}/management/trainings")
+    one = TrainingIdRequest, TrainingDescription
+    return [
+        row(
+            "List",
+            Purpose.TRAINING_LIST,
+            (ListTrainingsRequest, ListTrainingsResponse),
+            ("GET", ""),
+            "The trainings that there are, a page at a time.",
+        ),
+        row(
+            "Show", Purpose.TRAINING_SHOW, one, ("GET", "/show"), "All that is known of a training."
+        ),
+        replace(
+            row(
+                "Follow",
+                Purpose.TRAINING_FOLLOW,
+                (FollowTrainingRequest, TrainingEvent),
+                ("GET", "/follow"),
+                "How a training goes, now and at each change, until it has ended.",
+            ),
+            output_streaming=True,
+        ),
+        row(
+            "Log",
+            Purpose.TRAINING_LOG,
+            (TrainingLogRequest, TrainingLog),
+            ("GET", "/log"),
+            "What a training has printed and logged, a part at a time.",
+        ),
+        row(
+            "Stop",
+            Purpose.TRAINING_STOP,
+            one,
+            ("POST", "/stop"),
+            "Ends a training early and keeps what it has made so far.",
+        ),
+        row(
+            "Retry",
+            Purpose.TRAINING_RETRY,
+            one,
+            ("POST", "/retry"),
+            "Takes up again a training that failed or was ended, from its last checkpoint.",
+        ),
+        row(
+            "Repeat",
+            Purpose.TRAINING_REPEAT,
+            (RepeatTrainingRequest, TrainingDescription),
+            ("POST", "/repeat"),
+            "Trains again with the parameters and the data of an earlier training.",
+        ),
+        row(
+            "Pin",
+            Purpose.TRAINING_PIN,
+            (PinTrainingRequest, TrainingDescription),
+            ("POST", "/pin"),
+            "Keeps a training and its model for ever, or no longer.",
+        ),
+        row(
+            "Delete",
+            Purpose.TRAINING_DELETE,
+            (TrainingIdRequest, TrainingIdRequest),
+            ("POST", "/delete"),
+            "Forgets a training that has ended and removes its log and its model.",
+        ),
+        replace(
+            row(
+                "Download",
+                Purpose.TRAINING_DOWNLOAD,
+                (TrainingIdRequest, ArchivePart),
+                ("GET", "/download"),
+                "The model that a training has made, as a zip file.",
+            ),
+            output_streaming=True,
+            is_download=True,
+        ),
+    ]
+
+
+def _rows(service: str, place: str) -> Callable[..., Method]:
+    """Makes rows of a service whose routes lie below a place."""
+
+    def row(
+        name: str,
+        purpose: Purpose,
+        types: tuple[type[DataObjectBase], type[DataObjectBase]],
+        route: tuple[str, str],
+        description: str,
+    ) -> Method:
+        verb, path = route
+        style = BodyStyle.QUERY if verb == "GET" else BodyStyle.MESSAGE
+        return _row(
+            (service, name, purpose),
+            types,
+            Route(verb=verb, path=f"{place}{path}", style=style),
+            description,
+        )
+
+    return row
 
 
 def _row(

@@ -19,7 +19,7 @@ from kitfox.interfaces.runtime.data_model import (
 )
 from kitfox.modules import MethodSignature, ModuleBase, TaskBase, element_type, module_registry
 from kitfox.services import names as naming
-from kitfox.services.fixed import fixed_methods, management_methods
+from kitfox.services.fixed import fixed_methods, management_methods, training_methods
 from kitfox.services.methods import BodyStyle, Method, MethodTable, Purpose, Route
 from kitfox.services.model_mesh import model_mesh_methods
 from kitfox.services.names import Names
@@ -95,8 +95,8 @@ def build_table(
         route_prefix: What every inference and training route starts with.
         inference: Whether to include the inference methods.
         training: Whether to include the training methods.
-        protocols: Whether to include health, reflection and our own management of models: servers
-            have them, and the files of a library do not tell of them.
+        protocols: Whether to include health, reflection and our own management of models and
+            trainings: servers have them, and the files of a library do not tell of them.
 
     Raises:
         InvalidArgument: Two modules of one task contradict each other.
@@ -116,6 +116,7 @@ def build_table(
     rows += fixed_methods(inference=inference, training=training)
     if protocols:
         rows += [*management_methods(prefix), *model_mesh_methods()] if inference else []
+        rows += training_methods(prefix) if training else []
         rows += protocol_methods()
     messages = [*_job_messages(rows, names), *_declared_messages(library)]
     return MethodTable(rows, services=services, messages=messages)

@@ -14,7 +14,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from kitfox.data import DataObjectBase
 from kitfox.errors import Code
 from kitfox.services.descriptors import descriptor_set
-from kitfox.services.fixed import MODELS_SERVICE
+from kitfox.services.fixed import MODELS_SERVICE, TRAININGS_SERVICE
 from kitfox.services.methods import Context, Decode, Encode, Method, MethodTable
 from kitfox.services.protocols import (
     HEALTH_SERVICE,
@@ -54,7 +54,7 @@ class Descriptions:
 
         That is neither health, the newer reflection nor what only we have.
         """
-        unlisted = {HEALTH_SERVICE, MODELS_SERVICE, reflection_service(V1)}
+        unlisted = {HEALTH_SERVICE, MODELS_SERVICE, TRAININGS_SERVICE, reflection_service(V1)}
         return sorted({name for name in self._table.services() if name not in unlisted})
 
     def file(self, name: str) -> list[bytes]:
