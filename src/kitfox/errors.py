@@ -12,12 +12,14 @@ Every room raises :class:`KitfoxError` or one of its subclasses; only `server/gr
     |-- AlreadyExists            a name that the caller gave is taken
     |-- FailedPrecondition       right in itself, but not in the present state
     |-- ResourceExhausted        a bound was reached; trying again later may help
+    |   `-- DiskFull             ... and it is the disk's
     |-- Unavailable              what is needed is not there now; trying again may help
     |-- Cancelled, DeadlineExceeded
     `-- Internal                 a defect, here or in a module; details are in the log
 """
 
 import enum
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +28,7 @@ __all__ = [
     "Cancelled",
     "Code",
     "DeadlineExceeded",
+    "DiskFull",
     "FailedPrecondition",
     "FieldError",
     "Internal",
@@ -220,6 +223,31 @@ class ResourceExhausted(KitfoxError):
     """
 
     code = Code.RESOURCE_EXHAUSTED
+
+
+class DiskFull(ResourceExhausted):
+    """There is no room for something that had to be written.
+
+    Args:
+        what: What was being done, as it follows "while": `saving the model`.
+        where: The folder or file that could not grow.
+        needed: How many bytes it takes, at least; None if nobody knows.
+        free: How many there are; None if nobody knows.
+    """
+
+    def __init__(
+        self, what: str, where: str | os.PathLike[str], *, needed: int | None, free: int | None
+    ) -> None:
+        self.what = what
+        self.where = os.fspath(where)
+        self.needed = needed
+        self.free = free
+        facts = [
+            *([] if needed is None else [f"at least {needed:,} bytes needed"]),
+            *([] if free is None else [f"{free:,} bytes free"]),
+        ]
+        known = f": {', '.join(facts)}" if facts else ""
+        super().__init__(f"The disk is full while {what}{known} at {self.where}")
 
 
 class Unavailable(KitfoxError):

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from kitfox.interfaces.common.data_model import JobStatus
-from kitfox.modules import ModuleBase, ModuleLoader, ModuleSaver, default_registry, module
+from kitfox.modules import (
+    ModuleBase,
+    ModuleLoader,
+    ModuleSaver,
+    TrainingContext,
+    default_registry,
+    module,
+)
 from kitfox.toolkit.author_errors import CaikitCoreException, CaikitCoreStatusCode
 from kitfox.toolkit.local_training import LocalTrainer
 from tests.caikit.conftest import GOLDEN, RunScript
@@ -220,3 +227,27 @@ def test_scripts_train_by_caikits_names(run_script: RunScript, tmp_path: Path) -
         cwd=GOLDEN / "example",
     )
     assert found == "True COMPLETED\nHello World\n"
+
+
+def test_a_training_in_a_thread_has_a_context_too() -> None:
+    with default_registry().preserved():
+
+        @module("local-context", "With context", "1.0.0")
+        class WithContext(ModuleBase):
+            @classmethod
+            def train(cls, text: str, context: TrainingContext) -> "WithContext":
+                context.report(1, 1, length=len(text))
+                found = cls()
+                found.context = context  # type: ignore[attr-defined] # for the test
+                return found
+
+        trainer = LocalTrainer()
+        made: Any = trainer.train(WithContext, "ab", wait=True).load()
+        assert isinstance(made.context, TrainingContext)
+        mine = TrainingContext()
+        for future in (
+            trainer.train(WithContext, "ab", mine),
+            trainer.train(WithContext, "ab", context=mine),
+        ):
+            made = future.load()
+            assert made.context is mine

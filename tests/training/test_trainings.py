@@ -216,7 +216,7 @@ def test_progress_and_log_can_be_watched(trainings: Trainings) -> None:
     running = wait_for(lambda: (now := trainings.store.get(job.id)).progress and now)
     assert running.progress.fraction == 0.25
     assert running.progress.metrics == {"loss": 0.5}
-    for text in ("on standard output", "from C", "logged", "from a child"):
+    for text in ("on standard output", "from C", "logged", "from a child", "told to the context"):
         assert text in running.log_tail
     gate.touch()
     found = trainings.ended(job)

@@ -54,6 +54,7 @@ from kitfox.modules.serializers import (
 )
 from kitfox.modules.signature import MethodKind, MethodSignature, UnresolvedAnnotation
 from kitfox.modules.tasks import TaskBase, task
+from kitfox.modules.training_context import TrainingContext
 
 __all__ = [
     "Annotation",
@@ -75,6 +76,7 @@ __all__ = [
     "RequestContext",
     "TaskBase",
     "TextSerializer",
+    "TrainingContext",
     "UnknownModule",
     "UnresolvedAnnotation",
     "UnsafeArchive",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from kitfox.modules.module_class import ModuleBase
 from kitfox.modules.producer import ProducerId
@@ -10,6 +10,7 @@ from kitfox.modules.registry import LOCAL, ModuleRegistry, default_registry
 from kitfox.modules.signature import MethodSignature, read_signature
 from kitfox.modules.task_methods import TaskMethods, find_task_methods
 from kitfox.modules.tasks import TaskBase
+from kitfox.modules.training_context import TrainingContext
 
 __all__ = ["module"]
 
@@ -79,7 +80,7 @@ def module(
         all_tasks = _with_parents(cls, given)
         methods = find_task_methods(cls, all_tasks, ModuleBase)
         cls.RUN_SIGNATURE = _method_called_run(methods) or _own_signature(cls, "run")
-        cls.TRAIN_SIGNATURE = _own_signature(cls, "train")
+        cls.TRAIN_SIGNATURE = _train_signature(cls)
         cls.MODULE_ID, cls.MODULE_NAME, cls.MODULE_VERSION = str(id), str(name), str(version)
         cls.MODULE_CLASS = f"{cls.__module__}.{cls.__qualname__}"
         cls.PRODUCER_ID = ProducerId(name=cls.MODULE_NAME, version=cls.MODULE_VERSION)
@@ -162,3 +163,22 @@ def _own_signature(cls: type[ModuleBase], method_name: str) -> MethodSignature |
     if all(method_name not in vars(item) for item in cls.__mro__ if item is not ModuleBase):
         return None
     return read_signature(cls, method_name)
+
+
+def _train_signature(cls: type[ModuleBase]) -> MethodSignature | None:
+    """The signature of `train`, without the parameter that its context is given by."""
+    found = _own_signature(cls, "train")
+    if found is None:
+        return None
+    names = [name for name, kind in found.parameters.items() if _is_context(kind)]
+    if not names:
+        return found
+    if len(names) > 1:
+        raise TypeError(f"`{found.full_name}`: {' and '.join(names)} are both a TrainingContext")
+    return read_signature(cls, "train", context_arg=names[0])
+
+
+def _is_context(annotation: Any) -> bool:
+    """Whether a parameter of `train` asks for its context, perhaps as `TrainingContext | None`."""
+    kinds = get_args(annotation) or (annotation,)
+    return any(isinstance(kind, type) and issubclass(kind, TrainingContext) for kind in kinds)

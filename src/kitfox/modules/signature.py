@@ -124,13 +124,14 @@ def read_signature(
         parameters = parameters[1:]
     if context_arg is not None and context_arg not in {item.name for item in parameters}:
         raise TypeError(f"`{reader.where}` has no parameter `{context_arg}` to give the context to")
-    kept = [item for item in parameters if _is_read(item) and item.name != context_arg]
-    for item in kept:
+    read = [item for item in parameters if _is_read(item)]
+    for item in read:
         if item.kind is item.POSITIONAL_ONLY:
             raise TypeError(
                 f"`{reader.where}`, parameter `{item.name}`: arguments are passed by name, "
                 "so it must not be positional-only"
             )
+    kept = [item for item in read if item.name != context_arg]
     return MethodSignature(
         method_name=method_name,
         qualified_name=f"{owner.__qualname__}.{method_name}",

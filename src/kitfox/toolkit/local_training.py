@@ -14,7 +14,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,13 @@ from typing import Any
 
 from kitfox.errors import InvalidArgument
 from kitfox.interfaces.common.data_model import JobStatus
-from kitfox.modules import ModuleBase, UnknownModule, default_registry, load_model
+from kitfox.modules import (
+    ModuleBase,
+    TrainingContext,
+    UnknownModule,
+    default_registry,
+    load_model,
+)
 from kitfox.toolkit.author_errors import CaikitCoreException, CaikitCoreStatusCode
 
 __all__ = ["LocalTrainer", "TrainingFuture", "TrainingInfo", "get_model_future", "train"]
@@ -204,7 +210,8 @@ class LocalTrainer:
             if other is not None and not other.get_info().status.is_terminal:
                 raise InvalidArgument(f"training {training_id} is running; give another id")
             self._futures[training_id] = future
-            future.start(lambda: cls.train(*args, **kwargs))
+            given = _with_context(cls, args, kwargs)
+            future.start(lambda: cls.train(*args, **given))
         if wait:
             future.wait()
         return future
@@ -237,6 +244,19 @@ def _module_class(module: Any) -> type[ModuleBase]:
     if not (isinstance(module, type) and issubclass(module, ModuleBase)):
         raise TypeError(f"expected a class of a module or its id, got {module!r}")
     return module
+
+
+def _with_context(
+    cls: type[ModuleBase], args: Sequence[Any], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The named arguments, with a context where `train` takes one and none is given."""
+    signature = cls.TRAIN_SIGNATURE
+    if signature is None or signature.context_arg is None:
+        return kwargs
+    given = inspect.signature(cls.train).bind_partial(*args, **kwargs).arguments
+    if signature.context_arg in given:
+        return kwargs
+    return {**kwargs, signature.context_arg: TrainingContext()}
 
 
 def _place(save_path: str | os.PathLike[str] | None, *parts: str) -> str | None:

@@ -1,35 +1,32 @@
-"""How a training tells how far it is, from inside `train`.
+"""How a training in a worker tells how far it is, from inside `train`."""
 
-    from kitfox.training import training_context
-
-    context = training_context()
-    for step, batch in enumerate(batches, 1):
-        ...
-        context.report(step, total, loss=loss)
-
-Outside a training job (a test, a notebook) the same calls do nothing.
-"""
-
-import contextlib
-import threading
-from collections.abc import Iterator
-
+from kitfox.modules.training_context import TrainingContext, enter_training, training_context
 from kitfox.training.jobs import Job, Progress
 
-__all__ = ["TrainingContext", "enter_training", "training_context"]
+__all__ = ["JobContext", "TrainingContext", "enter_training", "training_context"]
 
 
-class TrainingContext:
-    """The running training, as its module sees it.
+class JobContext(TrainingContext):
+    """The context of a training that is a job.
 
     Args:
-        job: The record of the job; None outside a job.
+        job: The record of the job.
     """
 
-    def __init__(self, job: Job | None = None) -> None:
+    def __init__(self, job: Job) -> None:
+        super().__init__()
         self.job = job
         self._progress: Progress | None = None
-        self._lock = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        """The training id."""
+        return self.job.id
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of the job this is."""
+        return self.job.attempt
 
     @property
     def progress(self) -> Progress | None:
@@ -37,13 +34,8 @@ class TrainingContext:
         return self._progress
 
     def report(self, step: int, total: int | None = None, **metrics: float) -> None:
-        """Tells how far the training is; cheap, so it may be called at every step.
-
-        Args:
-            step: The step that is done.
-            total: How many there will be, where that is known.
-            metrics: What was measured, such as `loss=0.3`; each name keeps its newest value.
-        """
+        """Keeps the progress until the next sign of life takes it to the store."""
+        super().report(step, total, **metrics)
         fraction = min(1.0, max(0.0, step / total)) if total else None
         with self._lock:
             before = self._progress.metrics if self._progress else {}
@@ -53,22 +45,3 @@ class TrainingContext:
                 total=total,
                 metrics={**before, **{name: float(value) for name, value in metrics.items()}},
             )
-
-
-_current: list[TrainingContext] = []
-"""The context of this process's training: a process has one, for all its threads."""
-
-
-@contextlib.contextmanager
-def enter_training(context: TrainingContext) -> Iterator[None]:
-    """Makes a context the one that `training_context` gives, as the worker does around `train`."""
-    _current.append(context)
-    try:
-        yield
-    finally:
-        _current.pop()
-
-
-def training_context() -> TrainingContext:
-    """The context of the training that this process runs, or one that keeps things to itself."""
-    return _current[-1] if _current else TrainingContext()

@@ -31,7 +31,7 @@ from kitfox.training import job_log, processes, publication
 from kitfox.training.arguments import decode_arguments
 from kitfox.training.jobs import Job, JobState, Library, Progress
 from kitfox.training.launchers import STORE_VARIABLE
-from kitfox.training.progress import TrainingContext, enter_training
+from kitfox.training.progress import JobContext, enter_training
 from kitfox.training.store import JobStore
 
 __all__ = ["import_libraries", "leave", "main", "prepare_process", "work"]
@@ -106,7 +106,7 @@ def work(url: str, job_id: str, attempt: int) -> int:
     if job is None:
         log.info("Attempt %d of training %s is not wanted any more", attempt, job_id)
         return 0
-    context = TrainingContext(job)
+    context = JobContext(job)
     pulse = _Pulse(store, job, context)
     pulse.start()
     try:
@@ -124,7 +124,7 @@ def work(url: str, job_id: str, attempt: int) -> int:
     return 0
 
 
-def _perform(store: JobStore, job: Job, context: TrainingContext) -> None:
+def _perform(store: JobStore, job: Job, context: JobContext) -> None:
     """Trains, saves and publishes; what goes wrong is raised."""
     from kitfox.modules import ModuleBase, default_registry
 
@@ -140,6 +140,8 @@ def _perform(store: JobStore, job: Job, context: TrainingContext) -> None:
         base_dir=job.data_base_dir,
         model_paths=job.model_paths,
     )
+    if cls.TRAIN_SIGNATURE.context_arg is not None:
+        arguments[cls.TRAIN_SIGNATURE.context_arg] = context
     with enter_training(context):
         model = cls.train(**arguments)
         if inspect.iscoroutine(model):
@@ -166,7 +168,7 @@ def _run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(coroutine)
 
 
-def _publish(store: JobStore, job: Job, context: TrainingContext) -> Job | None:
+def _publish(store: JobStore, job: Job, context: JobContext) -> Job | None:
     return _insist(
         lambda: store.publish(
             job.id,
@@ -179,7 +181,7 @@ def _publish(store: JobStore, job: Job, context: TrainingContext) -> Job | None:
     )
 
 
-def _fail(store: JobStore, job: Job, context: TrainingContext, reason: str) -> None:
+def _fail(store: JobStore, job: Job, context: JobContext, reason: str) -> None:
     """Notes why there is no model; a job that is being cancelled stays so."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     publication.discard(job)
@@ -255,7 +257,7 @@ class _Pulse:
     silence = 10.0
     """Seconds after which a sign of life goes out even if nothing has changed."""
 
-    def __init__(self, store: JobStore, job: Job, context: TrainingContext) -> None:
+    def __init__(self, store: JobStore, job: Job, context: JobContext) -> None:
         self._store = store
         self._job = job
         self._context = context

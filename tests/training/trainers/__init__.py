@@ -13,7 +13,7 @@ from typing import Any, Optional, Self
 
 from kitfox.data import DataObjectBase, DataStream, dataobject
 from kitfox.modules import ModuleBase, ModuleLoader, ModuleSaver, module
-from kitfox.training import training_context
+from kitfox.training import TrainingContext, training_context
 
 __all__ = [
     "Counter",
@@ -170,9 +170,10 @@ class Talker(Kept):
     """Reports and prints."""
 
     @classmethod
-    def train(cls, gate: str) -> "Talker":
-        context = training_context()
+    def train(cls, gate: str, context: TrainingContext) -> "Talker":
+        assert training_context() is context
         context.report(1, 4, loss=0.5)
+        context.log("told to the context")
         print("on standard output")  # noqa: T201 -- as authors do
         os.write(2, b"from C\n")
         logging.getLogger("anything").info("logged")
