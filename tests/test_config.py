@@ -80,6 +80,7 @@ def test_variables_override_files(variable: str, text: str, read: Callable[[Conf
         ("training: {digest_bytes: much}", "training.digest_bytes: 'much': expected a number of"),
         ("training: {retention: {bytes: -1}}", "training.retention.bytes: '-1': expected a number"),
         ("training: {retention: {day: 1}}", "unknown key 'training.retention.day'"),
+        ("server: {live_path: livez}", "server.live_path: Expected `str` matching regex"),
         ("- a", "expected keys and values, got list"),
         ("a: [", "line 1, column"),
         ("a: \tb: c\n\tx", "not valid YAML"),

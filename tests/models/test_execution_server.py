@@ -114,6 +114,22 @@ def test_what_waits_is_answered_as_one_batch_each_by_its_own(
     assert metric(server, "model_batch_size_sum", "batched") == 13
 
 
+def test_a_held_event_loop_is_alive_and_not_well(
+    server: Server, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    gate = tmp_path / "go"
+    began = tmp_path / "begun"
+    holds = pool.submit(say, server, "quick", f"hold {gate} {began}")
+    wait_for(began.exists, what="the call that holds the event loop")
+    health = pool.submit(server.http, "GET", "/health")
+    try:
+        assert [server.http("GET", path).status for path in ("/livez", "/livez?x=1")] == [200] * 2
+        assert not health.done()
+    finally:
+        gate.touch()
+    assert (holds.result().status, health.result().status) == (200, 200)
+
+
 def test_the_author_may_ask_for_the_event_loop(server: Server) -> None:
     assert say(server, "quick", "x").json["where"] != say(server, "stuck", "x").json["where"]
     assert say(server, "stuck", "x").json["where"].startswith("stuck-")

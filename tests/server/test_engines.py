@@ -198,6 +198,11 @@ def test_during_the_start_nobody_is_heard_and_a_stop_is_obeyed(start: Start) -> 
     assert server.stop() == 0
 
 
+def test_either_says_that_it_lives(each_server: Server) -> None:
+    answer = each_server.http("GET", "/livez")
+    assert (answer.status, answer.body) == (200, b"OK")
+
+
 def test_a_project_is_served_by_either(each_server: Server) -> None:
     engine = each_server.environment["SERVER_ENGINE"]
     messages = [json.loads(line)["message"] for line in each_server.log.splitlines()]

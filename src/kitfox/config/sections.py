@@ -49,6 +49,9 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 Bytes = Annotated[int, msgspec.Meta(ge=1024)]
 # A healthy worker gives a sign every five seconds: less than two of them would kill it.
 Lease = Annotated[float, msgspec.Meta(ge=10)]
+UrlPath = Annotated[
+    str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9._~/-]+)?$", description="a path, such as /livez")
+]
 # The most that Envoy can be told.
 HeaderBytes = Annotated[int, msgspec.Meta(ge=1024, le=8 * 1024 * 1024)]
 
@@ -180,6 +183,7 @@ class Server(Section, frozen=True):
     header_seconds: Seconds = 30
     request_seconds: Seconds = 120
     stream_idle_seconds: Seconds = 3600
+    live_path: UrlPath = "/livez"
     docs: bool = True
     cors: Cors = Cors()
 

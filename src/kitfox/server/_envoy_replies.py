@@ -62,7 +62,9 @@ def local_replies(options: Options) -> dict[str, Any]:
         _Reply("stream_idle_timeout", Code.DEADLINE_EXCEEDED, stood_still(options)),
         _Reply("http1.codec_error", Code.INVALID_ARGUMENT, NOT_HTTP),
     ]
-    mappers: list[dict[str, Any]] = []
+    # That the server is there, in the words of `/health`; nothing went wrong.
+    alive = {"filter": _occasion("health_check_ok"), "body_format_override": _text("OK")}
+    mappers: list[dict[str, Any]] = [alive]
     for reply in replies:
         occasion = _occasion(reply.details)
         mappers += [

@@ -55,7 +55,7 @@ class Application:
         self._routes = endpoints.routes if endpoints else {}
         self._is_ready = is_ready
         self._cross_origin = cross_origin
-        self._limit_headers(Server())
+        self._follow(Server())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
@@ -94,6 +94,8 @@ class Application:
                 await answer_unmatched(scope, receive, send, self._routes)
         elif path == "/health":
             await self._health(scope, send)
+        elif path == self._live_path:
+            await send_text(send, 200, "OK", request_id=request_id_of(scope))
         elif is_grpc(content_type := header(headers, b"content-type")):
             await unimplemented(send, path)
         elif is_grpc_web(content_type):
@@ -101,8 +103,9 @@ class Application:
         else:
             await answer_unmatched(scope, receive, send, self._routes)
 
-    def _limit_headers(self, settings: Server) -> None:
+    def _follow(self, settings: Server) -> None:
         self._header_size, self._header_count = settings.max_header_size, settings.max_headers
+        self._live_path = settings.live_path
 
     async def _health(self, scope: Scope, send: Send) -> None:
         request_id = request_id_of(scope)
@@ -127,7 +130,7 @@ class Application:
         self._routes = runtime.endpoints.routes
         self._is_ready = lambda: runtime.ready
         self._cross_origin = runtime.cross_origin
-        self._limit_headers(runtime.settings)
+        self._follow(runtime.settings)
         _status.on_drain(runtime.drain)
         _status.report_ready(runtime.details)
         _spare_the_collector()

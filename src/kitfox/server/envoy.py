@@ -12,6 +12,7 @@ once for each port.
 import importlib.util
 import json
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -176,7 +177,8 @@ def _live_filters(options: Options) -> list[dict[str, Any]]:
     """Answers one path without Python; that costs the other paths nothing measurable."""
     if not options.live_path:
         return []
-    path = {"name": ":path", "string_match": {"exact": options.live_path}}
+    pattern = f"{re.escape(options.live_path)}(\\?.*)?"
+    path = {"name": ":path", "string_match": {"safe_regex": {"regex": pattern}}}
     return [
         {
             "name": "envoy.filters.http.health_check",

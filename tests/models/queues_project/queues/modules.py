@@ -23,10 +23,14 @@ class SayTask(TaskBase):
 
 
 def work(text: str) -> None:
-    """Waits until the file that is named is there."""
-    verb, _, file = text.partition(" ")
-    while verb == "hold" and not Path(file).exists():
-        time.sleep(0.005)
+    """Waits until the first of the files that are named is there; makes the others."""
+    verb, _, files = text.partition(" ")
+    if verb == "hold":
+        gate, *begun = files.split()
+        for file in begun:
+            Path(file).touch()
+        while not Path(gate).exists():
+            time.sleep(0.005)
     if verb == "refuse":
         raise ValueError("it will not say that")
 
