@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.contestants import ROOT, Contestant
+from benchmarks.data_suite import BARE
 from benchmarks.kitfox_servers import KITFOX, MODES
 from benchmarks.limit_servers import LIMITS
 from benchmarks.load import INSTALL, missing_programs
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="the length of each load")
     parser.add_argument("--calls", type=int, default=1_000_000, help="calls of `flat`")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of `data`")
     parser.add_argument("--models", type=int, default=10_000, help="model folders of `models`")
     parser.add_argument("--environments", type=Path, default=ROOT / ".venv")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "last.json")
@@ -52,7 +54,7 @@ def contestants(options: argparse.Namespace) -> list[Contestant]:
     Raises:
         ValueError: There is none of a name.
     """
-    all_of_them = [KITFOX, *LIMITS, *SPECIAL, *MODES, *(PEERS if options.peers else ())]
+    all_of_them = [KITFOX, *LIMITS, BARE, *SPECIAL, *MODES, *(PEERS if options.peers else ())]
     if not options.only:
         return all_of_them
     by_name = {item.name.lower(): item for item in [*all_of_them, *PEERS]}
@@ -80,6 +82,7 @@ def main() -> None:
         seconds=chosen.seconds,
         environments=chosen.environments.resolve(),
         calls=chosen.calls,
+        rows=chosen.rows,
         models=chosen.models,
         say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
     )

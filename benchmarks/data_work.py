@@ -1,12 +1,11 @@
 """The work that `data.py` measures, done by one implementation in a process of its own.
 
-    python data_work.py kitfox|caikit CSV_FILE
+    python data_work.py kitfox|caikit
 
 Prints a JSON object: seconds for each piece of work.
 """
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -14,14 +13,13 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-IMPLEMENTATION, CSV_FILE = sys.argv[1:3]
+IMPLEMENTATION = sys.argv[1]
 
 started = time.perf_counter()
 if IMPLEMENTATION == "kitfox":
-    from kitfox.data import DataObjectBase, DataStream, codec_of, dataobject
+    from kitfox.data import DataObjectBase, codec_of, dataobject
 else:
     from caikit.core import DataObjectBase, dataobject
-    from caikit.core.data_model import DataStream
 imported = time.perf_counter() - started
 
 
@@ -49,16 +47,6 @@ class Path(DataObjectBase):
     """A hundred nested objects."""
 
     points: list[Point]
-
-
-@dataobject(package="bench")
-class Row(DataObjectBase):
-    """A row of the CSV file."""
-
-    text: str
-    label: str
-    count: int
-    score: float
 
 
 def per_call(work: Callable[[], Any], seconds: float = 0.4) -> float:
@@ -102,27 +90,6 @@ def read_path(path: Any) -> float:
     return total
 
 
-def read_csv() -> tuple[float, int, int]:
-    """Seconds and rows of reading the file into typed objects, and KiB of growth on the way."""
-    if IMPLEMENTATION == "kitfox":
-        from pathlib import Path as File
-
-        from kitfox.data import FileReference, make_data_stream_source, open_data_stream
-
-        source_class: Any = make_data_stream_source(Row, "bench")
-        source = source_class(data_stream=FileReference(CSV_FILE))
-        stream = open_data_stream(source, Row, base_dir=File("/"))
-    else:
-        stream = DataStream.from_header_csv(CSV_FILE).map(
-            lambda row: Row.from_json(row, ignore_unknown_fields=True)
-        )
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.perf_counter()
-    count = sum(1 for _ in stream)
-    seconds = time.perf_counter() - begin
-    return seconds, count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-
-
 def main() -> None:
     """Does everything once and prints it."""
     scalars = Scalars(text="Hello World", number=12345, ratio=0.5, flag=True)
@@ -132,7 +99,6 @@ def main() -> None:
     nested = Path(points=[Point(x=i, y=i / 2, name=f"point {i}") for i in range(100)])
     nested_proto = nested.to_proto()
     message = type(proto)
-    seconds, rows, growth = read_csv()
     results = {
         "import": imported,
         "define": define(),
@@ -142,8 +108,6 @@ def main() -> None:
         "from_json": per_call(lambda: Scalars.from_json(text)),
         "to_json": per_call(scalars.to_json),
         "nested": per_call(lambda: _round(nested_proto)),
-        "csv row": seconds / rows,
-        "csv growth KiB": growth,
     }
     if IMPLEMENTATION == "kitfox":
         codec = codec_of(Scalars)

@@ -19,6 +19,7 @@ from benchmarks.contestants import (
     python_of,
     rest,
 )
+from benchmarks.data_suite import reading
 
 __all__ = [
     "KITFOX",
@@ -178,6 +179,7 @@ KITFOX = Contestant(
         **{suite: samples(suite) for suite in ("stream", "payload", "nested")},
         "embedding": embedding,
     },
+    own={"data": reading("kitfox")},
 )
 
 

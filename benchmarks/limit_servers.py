@@ -57,8 +57,8 @@ def _samples_grpc(suite: str) -> Targets:
     return lambda port: _only("grpc", sample_targets(suite, port, port))
 
 
-def _hello_fastapi(port: int) -> dict[str, Target]:
-    return {"rest": rest(port, "/hello", as_json({"name": "World"}), b"Hello World")}
+def _hello_fastapi(path: str) -> Targets:
+    return lambda port: {"rest": rest(port, path, as_json({"name": "World"}), b"Hello World")}
 
 
 def _samples_fastapi(suite: str) -> Targets:
@@ -159,7 +159,15 @@ LIMITS = (
         name="FastAPI on uvicorn",
         environment="bench",
         packages=("fastapi", "uvicorn", "uvloop", "httptools", "pydantic"),
-        suites=_suites("fastapi_server.py", _hello_fastapi, _samples_fastapi),
+        suites=_suites("fastapi_server.py", _hello_fastapi("/hello"), _samples_fastapi),
+    ),
+    Contestant(
+        name="FastAPI on uvicorn (in threads)",
+        environment="bench",
+        packages=("fastapi", "uvicorn", "uvloop", "httptools", "pydantic"),
+        suites={
+            "hello": _script("fastapi_server.py", "bench", _hello_fastapi("/hello-in-a-thread"))
+        },
     ),
     Contestant(
         name="raw ASGI on pyvoy",

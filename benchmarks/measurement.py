@@ -37,6 +37,8 @@ class Options:
     """The folder of virtual environments."""
     calls: int = 1_000_000
     """How many calls `flat.memory` makes."""
+    rows: int = 1_000_000
+    """How many rows the works of `data` read."""
     models: int = 10_000
     """How many model folders the works of `models` make."""
     say: Callable[[str], None] = print

@@ -16,6 +16,7 @@ from benchmarks.contestants import (
     python_of,
     rest,
 )
+from benchmarks.data_suite import reading
 from benchmarks.kitfox_servers import (
     embedding_project,
     embedding_targets,
@@ -238,6 +239,7 @@ PEERS = (
             **{suite: _samples(suite) for suite in ("stream", "payload", "nested")},
             "embedding": _caikit(embedding_project, lambda _, port: embedding_targets(port)),
         },
+        own={"data": reading("caikit", "caikit", part=10)},
         peer=True,
     ),
     Contestant(

@@ -26,6 +26,7 @@ METRICS = {
     "milliseconds": Metric(title="milliseconds", better="less"),
     "rss": Metric(title="RSS (MB)", better="less"),
     "pss": Metric(title="PSS (MB)", better="less"),
+    "more": Metric(title="more memory (MB)", better="less"),
     "growth": Metric(title="growth (%)", better="less"),
 }
 
@@ -119,6 +120,14 @@ WORKS = (
     Work(name="hello.start", title="Start to first right answer", main="seconds"),
     Work(name="hello.memory", title="Memory at rest, after the first answer", main="rss"),
     *_loads("hello"),
+    Work(
+        name="hello.grpc-128",
+        title="gRPC unary, 128 in flight",
+        main="rate",
+        target="grpc",
+        callers=4,
+        at_once=32,
+    ),
     *_pair("stream", "Messages in streams of 500 over {}, 4 callers", 4),
     *_pair("payload", "1 MiB in and out over {}, 4 callers", 4),
     *_pair("nested", "100 nested objects in and out over {}, 32 in flight", 4, 8),
@@ -142,6 +151,11 @@ WORKS = (
         title="First call of a model that is not loaded, beside loading it directly",
         main="milliseconds",
         baseline="very many model folders",
+    ),
+    Work(
+        name="data.csv",
+        title="Rows of a CSV file of four columns into typed objects",
+        main="rate",
     ),
     Work(
         name="flat.memory",

@@ -49,6 +49,12 @@ async def hello(text_input: HelloInput) -> Greeting:
     return Greeting(greeting=f"Hello {text_input.name}")
 
 
+@app.post("/hello-in-a-thread")
+def hello_in_a_thread(text_input: HelloInput) -> Greeting:
+    """Answers in a thread, as FastAPI does where a function may wait: as model code may."""
+    return Greeting(greeting=f"Hello {text_input.name}")
+
+
 @app.post("/greet")
 async def greet(text_input: HelloInput) -> StreamingResponse:
     """A stream of server-sent events."""
