@@ -19,7 +19,7 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
 .PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers check clean conformance conformance-short \
-    demo format fuzz help model-traffic test
+    demo format fuzz help model-traffic profile test
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -58,7 +58,7 @@ format: $(VENV)/.installed-dev ## put the sources into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench-data: $(VENV)/.installed $(VENV)/.caikit ## data objects and data reading beside caikit 0.29.0
+bench-data: $(VENV)/.installed $(VENV)/.caikit ## data objects beside caikit 0.29.0
 	$(BIN)/python benchmarks/data.py --caikit $(VENV)/caikit/bin/python
 
 bench: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits $(VENV)/.embedding ## Kitfox beside what lies below a model server
@@ -66,6 +66,9 @@ bench: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits $(VENV)/.embedding ## Ki
 
 bench-peers: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits $(VENV)/.embedding $(PEERS_TO_MEASURE) ## the same beside other model servers
 	$(BENCH) --peers $(BENCH_OPTIONS)
+
+profile: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits ## where the microseconds of one call go
+	$(BIN)/python -m benchmarks.profile --environments $(VENV)
 
 bench-embedding: $(VENV)/.embedding ## how fast the sentence-embedding model is without a server
 	$(VENV)/embedding/bin/python benchmarks/embedding/bare.py $(VENV)/embedding/model

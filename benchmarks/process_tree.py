@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-__all__ = ["Memory", "ProcessTree", "started"]
+__all__ = ["Memory", "ProcessTree", "ThreadTimes", "started", "thread_times"]
 
 _MARK = "KITFOX_BENCH_MARK"
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -91,6 +92,21 @@ class ProcessTree:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+
+
+ThreadTimes: TypeAlias = Mapping[str, float]
+"""Processor time in seconds by a thread's name; of threads with one name, all of them."""
+
+
+def thread_times(pid: int) -> ThreadTimes:
+    """Processor time of each thread of a process that runs, user and system."""
+    found: dict[str, float] = {}
+    for folder in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            name = (folder / "comm").read_text().strip()
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / _TICKS
+    return found
 
 
 def _stat(pid: int) -> list[str]:

@@ -8,6 +8,7 @@ from benchmarks.bodies import TEXT, field, path_message
 from benchmarks.chart import bar_chart
 from benchmarks.load import LoadFailure, framed, read_h2load, read_wrk
 from benchmarks.measurement import Figures, Results
+from benchmarks.profile import Profile, read_stacks, room_of
 from benchmarks.report import Report, rows
 from benchmarks.work import WORKS, Work, chosen_works
 
@@ -113,9 +114,37 @@ def test_work_is_chosen_by_suite_or_in_full() -> None:
     assert {work.suite for work in chosen_works(["stream", "hello.start"])} == {"stream", "hello"}
     assert len(chosen_works(["hello.start"])) == 1
     assert not any(work.suite == "flat" for work in chosen_works([]))
-    with pytest.raises(ValueError, match="no work is called 'helo': expected one of embedding"):
+    with pytest.raises(ValueError, match="no work is called 'helo': expected one of data, embedding"):
         chosen_works(["helo"])
 
 
 def test_names_of_works_are_unique() -> None:
     assert len({work.name for work in WORKS}) == len(WORKS)
+
+
+def test_time_is_shared_out_by_room() -> None:
+    """The innermost function says where the interpreter was; Envoy's own time stands beside."""
+    stacks = read_stacks(
+        "thread (0x1): x;run (/x/kitfox/server/app.py:1);serve (/x/kitfox/models/executor.py:7) 3\n"
+        "thread (0x2): x;run (/x/threading.py:1);greet (/project/hello.py:3) 1\n"
+    )
+    profile = Profile(rate=1000.0, envoy=10.0, python=40.0, stacks=stacks)
+    assert profile.rooms() == [
+        ("kitfox: models", 30.0),
+        ("the model", 10.0),
+        ("Envoy", 10.0),
+    ]
+    assert profile.functions(1) == [("serve (models/executor.py)", 0.75)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "room"),
+    [
+        ("wait (/usr/lib/python3.11/threading.py:5)", "Python's library"),
+        ("read_fields (<kitfox Row read fields>)", "kitfox: data"),
+        ("get (/x/kitfox/metrics.py:5)", "kitfox: metrics"),
+        ("loads (/v/lib/python3.11/site-packages/tqdm/std.py:5)", "package tqdm"),
+    ],
+)
+def test_a_function_belongs_to_a_room(frame: str, room: str) -> None:
+    assert room_of(frame) == room
