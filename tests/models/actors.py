@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import sys
 import threading
 import time
@@ -13,7 +14,9 @@ from typing import Any
 
 import yaml
 
+from kitfox.config import ModelExecution, Models
 from kitfox.models import (
+    ExecutionSettings,
     LoadedModel,
     ModelLoader,
     ModelManager,
@@ -62,9 +65,14 @@ class Actor(ModuleBase):
         match loader.config.act:
             case "raise":
                 raise RuntimeError("the lines are forgotten")
+            case "talk":
+                sys.stdout.write("looking for weights\n")
+                logging.getLogger("actor").warning("no weights of %s", name)
+                raise RuntimeError("the lines are forgotten")
             case "exit":
                 sys.exit(3)
             case "wait":
+                sys.stdout.write(f"{name} waits\n")
                 stage.go.wait(60)
             case "slow":
                 time.sleep(0.05)
@@ -95,20 +103,27 @@ def write_model(root: Path, name: str, word: str = "", *, size: int = 0, **value
 
 @asynccontextmanager
 async def manager_of(
-    root: Path, *, loading: dict[str, Any] | None = None, **settings: Any
+    root: Path,
+    *,
+    loading: dict[str, Any] | None = None,
+    execution: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[ModelManager]:
     """A manager of the models of a folder.
 
     Args:
         root: The folder.
         loading: How the `ModelLoader` is made.
+        execution: How models are run, as `models.execution` says it.
         settings: How the manager is made.
     """
     store = ModelStore(root)
+    running = ExecutionSettings(Models(execution=ModelExecution(**(execution or {}))))
+    opener = ModelOpener(threads=2, settings=running)
     models = ModelManager(
         store=store,
         stream_executor=ThreadExecutor(threads=1, loop=asyncio.get_running_loop()),
-        loader=ModelLoader(ModelOpener(threads=2), verify=store.verify, **(loading or {})),
+        loader=ModelLoader(opener, verify=store.verify, **(loading or {})),
         **settings,
     )
     try:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from kitfox.models import ModelManager
 from kitfox.modules import RequestContext
 from kitfox.modules.manifest import seal
 from tests.models.actors import Stage, ask, manager_of, run, write_model
+from tests.models.replica_models import model_folder
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 20) -> None:
@@ -94,6 +96,46 @@ def test_a_load_that_fails_says_why(tmp_path: Path, stage: Stage, act: str, reas
         assert models.failed == {"fox"}
 
     run(scenario, tmp_path)
+
+
+def test_what_was_said_during_a_load_is_kept_with_its_failure(tmp_path: Path, stage: Stage) -> None:
+    write_model(tmp_path, "fox", act="talk")
+    write_model(tmp_path, "hen", act="talk")
+    write_model(tmp_path, "owl", act="wait")
+
+    async def scenario(models: ModelManager) -> None:
+        before = sys.stdout, logging.getLogger().handlers[:]
+        errors = await asyncio.gather(*(failure_of(models, name) for name in ("fox", "hen", "owl")))
+        for name, error in zip(("fox", "hen"), errors, strict=False):
+            failure = models.failure(name)
+            assert failure is not None
+            assert failure.log[:2] == ("looking for weights", f"no weights of {name}")
+            assert failure.log[-1] == "RuntimeError: the lines are forgotten"
+            assert failure.reason == "the lines are forgotten"
+            assert 'raise RuntimeError("the lines are forgotten")' in failure.log[-2]
+            assert "weights" not in error.message
+        failure = models.failure("owl")
+        assert failure is not None
+        assert failure.log[0] == "owl waits"
+        assert (sys.stdout, logging.getLogger().handlers) == before
+        stage.go.set()
+
+    run(scenario, tmp_path, loading={"seconds": 0.3, "threads": 3})
+
+
+def test_what_a_replica_said_is_kept_and_not_told_to_callers(tmp_path: Path) -> None:
+    model_folder(tmp_path / "fox", mood="sulks")
+
+    async def scenario(models: ModelManager) -> None:
+        error = await failure_of(models, "fox")
+        failure = models.failure("fox")
+        assert failure is not None
+        assert error.message.endswith("did not load it: RuntimeError: not today")
+        assert failure.reason in error.message
+        assert failure.log[0] == "I do not want to"
+        assert failure.log[-1] == "RuntimeError: not today"
+
+    run(scenario, tmp_path, execution={"mode": "process"})
 
 
 def test_a_load_that_hangs_is_given_up_and_keeps_nobody_waiting(

@@ -2,7 +2,6 @@
 
 import datetime
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from kitfox.errors import (
     Unavailable,
 )
 from kitfox.models.identity import Files
+from kitfox.models.load_output import log_of
 from kitfox.modules import ModelConfigError
 from kitfox.modules.manifest import DamagedModel, IncompleteModel
 
@@ -23,7 +23,6 @@ __all__ = ["Failures", "LoadFailure", "load_failure", "not_found", "reason_of"]
 
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 300.0
-_LOG_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +36,7 @@ class LoadFailure:
     reason: str
     """What the module, or the store, said."""
     log: tuple[str, ...]
-    """The last lines of what the log has about it."""
+    """The last lines of what was printed and logged, and where it was raised."""
     when: datetime.datetime
     """When it failed."""
     times: int
@@ -87,12 +86,11 @@ class Failures:
         last = self._found.get(model_id)
         times = last.times + 1 if last is not None and last.files == files else 1
         pause = min(_FIRST_PAUSE_SECONDS * 2 ** (times - 1), _LONGEST_PAUSE_SECONDS)
-        lines = "".join(traceback.format_exception(cause)).splitlines()
         failure = LoadFailure(
             message=error.message,
             code=error.code,
             reason=reason_of(cause),
-            log=tuple(lines[-_LOG_LINES:]),
+            log=log_of(cause),
             when=datetime.datetime.now(datetime.UTC),
             times=times,
             retry_at=self._clock() + pause,
@@ -109,7 +107,8 @@ class Failures:
 
 def reason_of(cause: BaseException) -> str:
     """What an exception says of itself."""
-    return str(cause) or type(cause).__name__
+    text = cause.message if isinstance(cause, KitfoxError) else str(cause)
+    return text or type(cause).__name__
 
 
 def load_failure(model_id: str, cause: BaseException) -> KitfoxError:

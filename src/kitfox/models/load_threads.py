@@ -32,7 +32,9 @@ class LoadThreads(Executor):
             try:
                 result = context.run(fn, *args, **kwargs)
             except SystemExit as err:
-                future.set_exception(Internal(f"the module called sys.exit({err.code!r})"))
+                failure = Internal(f"the module called sys.exit({err.code!r})")
+                failure.__cause__ = err
+                future.set_exception(failure)
             except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
                 future.set_exception(err)
             else:

@@ -19,6 +19,7 @@ from kitfox.errors import Unavailable
 from kitfox.models.execution import InThreads
 from kitfox.models.identity import Files, files_at, files_if_any
 from kitfox.models.inline import Inline
+from kitfox.models.load_output import LoadOutput, keep_log
 from kitfox.models.load_threads import LoadThreads, Slots
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.opening import OpenedModel, open_model
@@ -121,6 +122,7 @@ class ModelLoader:
         self._retries = retries
         self._verify = verify
         self._warm_up = warm_up
+        self._output = LoadOutput()
         self._running = 0
         self._started = 0
 
@@ -142,14 +144,13 @@ class ModelLoader:
         async with self._slots.one(urgent=urgent):
             started = time.monotonic()
             deadline = started + self._seconds if self._seconds else None
-            model = await self._load_unchanging(name, path, deadline)
-            model.follows_store = follows_store
-            if self._warm_up is not None:
+            with self._output.collected() as output:
                 try:
-                    await self._in_time(self._warm_up(model), deadline, "warm up")
-                except BaseException:
-                    model.retire()
+                    model = await self._load_and_warm_up(name, path, deadline)
+                except Exception as err:
+                    keep_log(err, output)
                     raise
+            model.follows_store = follows_store
             model.load_seconds = time.monotonic() - started
             model.loaded_at = datetime.datetime.now(datetime.UTC)
             return model
@@ -157,6 +158,16 @@ class ModelLoader:
     def close(self) -> None:
         """Ends what goes on in the background."""
         self._open_model.close()
+
+    async def _load_and_warm_up(self, name: str, path: Path, deadline: float | None) -> LoadedModel:
+        model = await self._load_unchanging(name, path, deadline)
+        if self._warm_up is not None:
+            try:
+                await self._in_time(self._warm_up(model), deadline, "warm up")
+            except BaseException:
+                model.retire()
+                raise
+        return model
 
     async def _load_unchanging(self, name: str, path: Path, deadline: float | None) -> LoadedModel:
         """Loads anew when files were exchanged meanwhile: it might be half of each version."""

@@ -67,10 +67,8 @@ class LoadFailed(KitfoxError):
 
     def __init__(self, message: str, log_tail: tuple[str, ...] = ()) -> None:
         super().__init__(message)
+        # For the log: clients get the message.
         self.log_tail = log_tail
-
-    def __str__(self) -> str:
-        return "\n  ".join([self.message, *self.log_tail[-20:]])
 
 
 def has_ended(pid: int) -> bool:
