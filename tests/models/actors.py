@@ -107,6 +107,7 @@ async def manager_of(
     *,
     loading: dict[str, Any] | None = None,
     execution: dict[str, Any] | None = None,
+    threads: int = 2,
     **settings: Any,
 ) -> AsyncIterator[ModelManager]:
     """A manager of the models of a folder.
@@ -115,11 +116,12 @@ async def manager_of(
         root: The folder.
         loading: How the `ModelLoader` is made.
         execution: How models are run, as `models.execution` says it.
+        threads: The most calls of a model at a time.
         settings: How the manager is made.
     """
     store = ModelStore(root)
     running = ExecutionSettings(Models(execution=ModelExecution(**(execution or {}))))
-    opener = ModelOpener(threads=2, settings=running)
+    opener = ModelOpener(threads=threads, settings=running)
     models = ModelManager(
         store=store,
         stream_executor=ThreadExecutor(threads=1, loop=asyncio.get_running_loop()),

@@ -7,16 +7,18 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from kitfox.errors import ResourceExhausted
 from kitfox.logs import current_request
-from kitfox.models import generate
+from kitfox.models import ModelManager, generate
 from kitfox.models.cores import available_cores
 from kitfox.models.watchdog import Watchdog
 from kitfox.modules import ModuleBase, RequestContext
+from tests.models.actors import Actor, Stage, ask, run, write_model
 from tests.models.models_under_test import Answer, call, opened, texts, until
 
 
@@ -162,6 +164,25 @@ def test_calls_that_only_wait_run_side_by_side_and_no_author_has_to_say_so() -> 
             assert execution.figures().limit >= 12
 
     asyncio.run(scenario())
+
+
+def test_a_new_version_is_run_as_was_best_for_the_old_one(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stage.loads.total() == 0
+    barrier = threading.Barrier(12, timeout=30)
+    monkeypatch.setattr(Actor, "run", lambda _: str(barrier.wait()))
+    write_model(tmp_path, "waiter")
+
+    async def scenario(models: ModelManager) -> None:
+        old = await models.get("waiter")
+        assert old.execution.figures().limit < 12
+        await asyncio.gather(*(ask(models, "waiter") for _ in range(12)))
+        new = await models.reload("waiter")
+        assert new is not old
+        assert new.execution.figures().limit >= 12
+
+    run(scenario, tmp_path, threads=20)
 
 
 def test_never_more_at_a_time_than_the_pool_has() -> None:

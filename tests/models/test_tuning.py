@@ -8,7 +8,7 @@ import pytest
 
 from kitfox.models.tuning import Plan, PlanSpace, Tuner
 
-SIZES = ((32, True), (1, True), (8, True), (64, False))
+SIZES = ((1, True), (8, True), (32, True), (64, False))
 CORES = 2
 
 Truth = Callable[[Plan], float]
@@ -58,7 +58,7 @@ def test_the_better_way_is_found_and_kept(truth: Truth, noise: float) -> None:
     found = [
         simulate(
             truth,
-            Tuner(PlanSpace(most_parallel=100, cores=CORES, sizes=SIZES)),
+            Tuner(PlanSpace(most_parallel=100, cores=CORES, sizes=SIZES, start=1)),
             noise=noise,
             seed=seed,
         )
@@ -68,7 +68,7 @@ def test_the_better_way_is_found_and_kept(truth: Truth, noise: float) -> None:
 
 
 def test_it_follows_when_another_way_becomes_the_better_one() -> None:
-    tuner = Tuner(PlanSpace(most_parallel=100, cores=CORES, sizes=SIZES))
+    tuner = Tuner(PlanSpace(most_parallel=100, cores=CORES, sizes=SIZES, start=1))
     simulate(sentences, tuner, noise=0.03, seed=1)
     assert tuner.best == Plan(parallel=2, size=1)
     simulate(amortised, tuner, noise=0.03, seed=2, seconds=600)
@@ -76,7 +76,7 @@ def test_it_follows_when_another_way_becomes_the_better_one() -> None:
 
 
 def test_trials_are_rare_once_all_has_been_tried() -> None:
-    tuner = Tuner(PlanSpace(most_parallel=100, cores=CORES, sizes=SIZES))
+    tuner = Tuner(PlanSpace(most_parallel=100, cores=CORES, sizes=SIZES, start=1))
     trials = 0
     for step in range(2000):
         tuner.observe(sentences(tuner.plan), step * 0.1)
@@ -85,7 +85,7 @@ def test_trials_are_rare_once_all_has_been_tried() -> None:
 
 
 def test_the_number_of_calls_at_a_time_stays_if_it_is_said() -> None:
-    space = PlanSpace(most_parallel=3, cores=CORES, fixed_parallel=True, sizes=SIZES)
+    space = PlanSpace(most_parallel=3, cores=CORES, fixed_parallel=True, sizes=SIZES, start=1)
     tuner = Tuner(space)
     for step in range(500):
         assert tuner.observe(by_size(tuner.plan, {1: 4, 8: 3, 32: 2, 64: 1}), step).parallel == 3
@@ -106,3 +106,41 @@ def test_a_trial_rests_when_there_is_not_enough_to_do() -> None:
     tuner.abandon()
     assert tuner.plan == tuner.best
     assert tuner.observe(100, 2) == challenger
+
+
+def test_sizes_are_tried_one_rung_at_a_time() -> None:
+    space = PlanSpace(most_parallel=2, cores=2, fixed_parallel=True, sizes=SIZES, start=1)
+    first = space.first()
+    assert [plan.size for plan in space.near(first)] == [1, 32]
+    assert [plan.size for plan in space.far(first)] == [64]
+
+
+def test_a_size_that_makes_the_same_batches_is_no_trial() -> None:
+    space = PlanSpace(most_parallel=2, cores=2, fixed_parallel=True, sizes=SIZES, start=1)
+    first = space.first()
+    assert [plan.size for plan in space.near(first, filled=5)] == [1, 64]
+    larger = next(plan for plan in space.near(first) if plan.size == 32)
+    assert [plan.size for plan in space.near(larger, filled=5)] == [1, 64]
+    assert [plan.size for plan in space.near(larger, filled=30)] == [8, 64]
+
+
+def test_what_is_hopeless_is_given_up_without_a_measurement() -> None:
+    tuner = Tuner(PlanSpace(most_parallel=2, cores=2, sizes=SIZES, start=1))
+    challenger = tuner.observe(100, 1.0)
+    assert challenger != tuner.best
+    assert tuner.give_up(80, 1.2) == challenger
+    assert tuner.give_up(60, 1.4) == tuner.best
+    assert tuner.observe(100, 1.5) not in (challenger, tuner.best)
+
+
+def test_a_new_version_goes_on_from_what_the_old_one_found() -> None:
+    space = PlanSpace(most_parallel=100, cores=CORES, sizes=SIZES, start=1)
+    old = Tuner(space)
+    simulate(sentences, old, noise=0.03, seed=1)
+    new = Tuner(space)
+    assert new.inherit(old)
+    assert new.plan == new.best == old.best
+    assert new.observe(465, 60.0) == new.best
+    other = Tuner(PlanSpace(most_parallel=1, cores=CORES))
+    assert not other.inherit(old)
+    assert other.plan.size == 1

@@ -69,7 +69,7 @@ class BatchExecutor:
         self.plan = plan
         self.calls = 0
         """The calls that have been run."""
-        self.progress = Progress(0, 0.0, 0.0)
+        self.progress = Progress(0, 0, 0.0, 0.0)
         """The batches that have been run; of the work, half is counted by the calls' size."""
         self.queue_seconds = 0.0
         """The seconds that calls have waited, together."""
@@ -140,6 +140,14 @@ class BatchExecutor:
         """The calls that are being run."""
         with self._changed:
             return sum(map(len, self._running.values()))
+
+    @property
+    def work_in_process(self) -> float:
+        """The work of these."""
+        with self._changed:
+            calls = [call for batch in self._running.values() for call in batch]
+        mean = self._mean_weight or 1.0
+        return sum(0.5 + 0.5 * call.weight / mean for call in calls)
 
     def drop_cancelled(self) -> None:
         """Forgets the waiting calls that were given up, if that can be had without waiting."""
@@ -251,7 +259,7 @@ class BatchExecutor:
             weight = sum(call.weight for call in calls)
             # Neither calls alone nor their sizes alone: what a call costs lies between.
             work = self.progress.work + 0.5 * len(calls) + 0.5 * weight / mean
-            self.progress = Progress(self.progress.runs + 1, work, ended)
+            self.progress = Progress(self.progress.runs + 1, self.calls, work, ended)
             self._mean_weight += 0.02 * (weight / len(calls) - mean)
             self._mean_seconds += 0.1 * (ended - started - self._mean_seconds)
 

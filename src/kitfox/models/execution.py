@@ -122,6 +122,18 @@ class InThreads:
         if self._batches is not None:
             self._batches.follow(plan)
 
+    def inherit(self, other: "InThreads") -> None:
+        """Goes on from what was measured of another version of the model.
+
+        Not if its choice was another: if more calls may run, or larger batches.
+        """
+        for own, others in (
+            (self._pace, other._pace),
+            (self._batch_pace, other._batch_pace),
+        ):
+            if own is not None and others is not None:
+                own.inherit(others)
+
     def figures(self) -> ExecutionFigures:
         """What there is to say of its work; streams are not counted."""
         calls, batches = self._calls, self._batches

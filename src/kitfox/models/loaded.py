@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kitfox.models.execution import Execution
+from kitfox.models.execution import Execution, InThreads
 from kitfox.models.identity import Files
 from kitfox.modules import ModuleBase
 
@@ -53,6 +53,12 @@ class LoadedModel:
         self.last_used = time.monotonic()
         if self.retired and not self.in_flight:
             self.close()
+
+    def take_over(self, old: "LoadedModel") -> None:
+        """Goes on from what was measured of an older version: how it is best run."""
+        ours, theirs = self.execution, old.execution
+        if isinstance(ours, InThreads) and isinstance(theirs, InThreads):
+            ours.inherit(theirs)
 
     def retire(self) -> None:
         """Offers it no longer; calls that run on it finish."""

@@ -380,6 +380,7 @@ class ModelManager:
         if hasattr(model.execution, "on_change"):  # that of processes, which may come and go
             model.execution.on_change = self._changed
         if old is not None:
+            model.take_over(old)
             old.retire()
             self.budget.note_end(old)
         log.info(

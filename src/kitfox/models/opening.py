@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Loaders
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,14 +102,14 @@ class _Maker:
         """Runs it in threads, in batches if that is of use."""
         library = library_threads()
         prepare = None if library is None else library.share
-        tuner = Tuner(self._space((1, True)))
+        tuner = Tuner(self._space([(1, True)]))
         calls = ThreadExecutor(threads=tuner.plan.parallel, loop=self._loop, name=self._name)
         paces = [self._pace(PacedThreads(calls), tuner)]
         batches = None
         sizes = _sizes(self._settings.max_batch_size)
         shape = batch_shape(self._model, self._settings.batch_weight)
         if shape is not None and sizes:
-            tuner = Tuner(self._space(*sizes))
+            tuner = Tuner(self._space(sizes, start=min(1, len(sizes) - 1)))
             batches = BatchExecutor(
                 self._model,
                 shape,
@@ -148,12 +148,13 @@ class _Maker:
         if self._watchdog is not None:
             self._watchdog.forget(self)
 
-    def _space(self, *sizes: tuple[int, bool]) -> PlanSpace:
+    def _space(self, sizes: Sequence[tuple[int, bool]], start: int = 0) -> PlanSpace:
         return PlanSpace(
             most_parallel=self._most,
             cores=self._cores,
             fixed_parallel=bool(self._settings.threads),
-            sizes=sizes,
+            sizes=tuple(sizes),
+            start=start,
         )
 
     def _pace(self, executor: Paced, tuner: Tuner) -> Pace:
@@ -167,7 +168,7 @@ class _Maker:
 
 
 def _sizes(most: int) -> tuple[tuple[int, bool], ...]:
-    """The sizes of batches to choose from, the one to begin with first; none: no batches.
+    """The sizes of batches to choose from, from small to large; none: no batches.
 
     Large batches of calls of all sizes suit what does not pad; small ones of calls that are alike
     suit what does; and call by call suits what has cores enough.
@@ -176,4 +177,4 @@ def _sizes(most: int) -> tuple[tuple[int, bool], ...]:
         return ()
     most = most or _LARGEST_BATCH
     middle, small = min(most, 32), min(most, 8)
-    return tuple(dict.fromkeys([(middle, True), (1, True), (small, True), (most, False)]))
+    return tuple(dict.fromkeys([(1, True), (small, True), (middle, True), (most, False)]))

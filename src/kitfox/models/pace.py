@@ -3,7 +3,8 @@
 Nothing is measured as long as nothing waits, and nothing per call when something does: fifty times
 a second the executor's counters are read. From them comes how much is done with the plan in force,
 which a `Tuner` compares with others; and from the CPU time of the threads whether the model only
-waits for something else, so that more of its calls can run at the same time.
+waits for something else, so that more of its calls can run at the same time. A trial is looked at
+more closely: one that cannot be worthwhile any more is over before its batches are.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ _QUIET_TICKS = 25
 _WINDOW = 0.1
 _LONGEST_WINDOW = 2.0
 _RUNS = 3
+# How long a trial goes on before it may be found hopeless.
+_FIRST_LOOK = 0.2
 # Runs per second past which a call costs less than what could be gained.
 _TOO_QUICK = 3000
 # A thread that works less than this part of the time waits for something else.
@@ -42,6 +45,8 @@ class Progress:
 
     runs: int
     """The calls, or batches, that have been run."""
+    calls: int
+    """The calls in them."""
     work: float
     """What was done by them."""
     at: float
@@ -66,6 +71,10 @@ class Paced(Protocol):
     @property
     def in_process(self) -> int:
         """The calls that are being run."""
+
+    @property
+    def work_in_process(self) -> float:
+        """The work of these, as `progress` counts it."""
 
     @property
     def threads(self) -> Sequence[Thread]:
@@ -115,10 +124,15 @@ class PacedThreads:
         return self._executor.active
 
     @property
+    def work_in_process(self) -> float:
+        """The work of these: each call counts the same."""
+        return self._executor.active
+
+    @property
     def progress(self) -> Progress:
         """How far it has come: each call counts the same."""
         done = self._executor.completed
-        return Progress(done, done, self._executor.last_completion)
+        return Progress(done, done, done, self._executor.last_completion)
 
     def follow(self, plan: Plan) -> None:
         """Runs so many calls at the same time from now on."""
@@ -134,6 +148,7 @@ class Pace:
         tuner: Chooses the plan.
         queue_limit: The most calls that may wait.
         loop: The event loop.
+        cpu_seconds: The CPU time that threads have had, together.
     """
 
     def __init__(
@@ -144,6 +159,7 @@ class Pace:
         *,
         queue_limit: int,
         loop: asyncio.AbstractEventLoop,
+        cpu_seconds: Callable[[Sequence[Thread]], float] | None = None,
     ) -> None:
         self.threshold = 0
         """`check` is to be called before a call is added to more than so many that wait."""
@@ -154,6 +170,7 @@ class Pace:
         self._tuner = tuner
         self._queue_limit = queue_limit
         self._loop = loop
+        self._cpu_seconds = cpu_seconds or _cpu_of
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = 0
         self._looks = 0
@@ -161,6 +178,8 @@ class Pace:
         self._last_purge = 0.0
         self._start: Progress | None = None
         self._flush_until = 0
+        self._followed: Progress | None = None
+        self._followed_at = 0.0
         self._cpu: tuple[float, float] | None = None
         self._waits = 0
 
@@ -168,6 +187,11 @@ class Pace:
     def plan(self) -> Plan:
         """The plan in force."""
         return self._tuner.plan
+
+    def inherit(self, other: "Pace") -> None:
+        """Goes on from what another has found out about the same model."""
+        if self._tuner.inherit(other._tuner):
+            self._follow()
 
     def check(self) -> None:
         """Looks at the queue before one more call is added to it.
@@ -205,6 +229,8 @@ class Pace:
     def _tick(self) -> None:
         now, waiting = self._loop.time(), self._executor.waiting
         self.queue_seconds += waiting * (now - self._last_tick)
+        # What the machine did not give to this process is not held against a trial.
+        self._followed_at += max(now - self._last_tick - 2 * _TICK, 0.0)
         self._last_tick = now
         self._looks += 1
         if waiting or self._executor.in_process > self._executor.active:
@@ -212,6 +238,7 @@ class Pace:
             if waiting and self._only_waits():
                 self._widen()
             else:
+                self._doubt(now)
                 self._measure(now)
         else:
             self._quiet += 1
@@ -233,7 +260,7 @@ class Pace:
         before, self._cpu = self._cpu, None
         if self._executor.active < self.plan.parallel:
             return False
-        now = (time.perf_counter(), _cpu_of(self._executor.threads))
+        now = (self._loop.time(), self._cpu_seconds(self._executor.threads))
         self._cpu = now
         if before is None:
             return False
@@ -270,7 +297,18 @@ class Pace:
             return
         before = self.plan
         rate = (progress.work - start.work) / seconds
-        if self._tuner.observe(rate, now, narrow=not self._waits) != before:
+        filled = (progress.calls - start.calls) / runs
+        if self._tuner.observe(rate, now, narrow=not self._waits, filled=filled) != before:
+            self._follow()
+
+    def _doubt(self, now: float) -> None:
+        """Ends a trial if what it can have done at most is too little."""
+        began, seconds = self._followed, now - self._followed_at
+        if began is None or seconds < _FIRST_LOOK or self.plan == self._tuner.best:
+            return
+        work = self._executor.progress.work - began.work + self._executor.work_in_process
+        before = self.plan
+        if self._tuner.give_up(work / seconds, now) != before:
             self._follow()
 
     def _abandon(self) -> None:
@@ -282,6 +320,7 @@ class Pace:
     def _follow(self) -> None:
         self._executor.follow(self.plan)
         self._start = None
+        self._followed, self._followed_at = self._executor.progress, self._loop.time()
 
 
 def _cpu_of(threads: Sequence[Thread]) -> float:
