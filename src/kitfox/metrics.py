@@ -39,8 +39,8 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """The bounds by which batches are counted."""
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
-# Model ids in labels come from clients: past this many, calls of unknown ones share a label.
-_MOST_LABELS = 2000
+# Past this many rows, those of models that are gone are put together.
+_MOST_ROWS = 2000
 
 
 def new_registry() -> CollectorRegistry:
@@ -61,16 +61,28 @@ class _Calls:
         self.seconds = 0.0
         self.buckets = [0] * (len(_SECONDS) + 1)
 
+    def add(self, other: "_Calls") -> None:
+        """Counts the calls of another row here as well."""
+        self.count += other.count
+        self.seconds += other.seconds
+        self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
+
 
 class CallMetrics(Collector):
     """Counts calls and their seconds by RPC, outcome and model.
 
     Calls are counted by one thread, the event loop's, so nothing is locked; what Prometheus reads
     is put together when it asks.
+
+    Args:
+        registry: What Prometheus reads.
+        is_known: Whether there is a model of this id. Ids come from clients: calls of all others
+            are counted together, under no name.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, *, is_known: Callable[[str], bool]) -> None:
         self._rows: dict[tuple[str, str, str], _Calls] = {}
+        self._is_known = is_known
         registry.register(self)
 
     def count(self, rpc: str, code: Code, model_id: str, started: float) -> None:
@@ -86,11 +98,24 @@ class CallMetrics(Collector):
         row.buckets[bisect_left(_SECONDS, seconds)] += 1
 
     def _row(self, key: tuple[str, str, str]) -> _Calls:
-        rpc, code, _ = key
-        if code == Code.NOT_FOUND.name or len(self._rows) >= _MOST_LABELS:
-            # Names that a client made up must not grow the registry.
+        rpc, code, model_id = key
+        if model_id and not self._is_known(model_id):
+            # What a client made up must not grow the registry.
             key = (rpc, code, "")
-        return self._rows.setdefault(key, _Calls())
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) >= _MOST_ROWS:
+                self._fold()
+            row = self._rows[key] = _Calls()
+        return row
+
+    def _fold(self) -> None:
+        """Puts the rows of models that are gone together, so that sums over models stay."""
+        for key, row in list(self._rows.items()):
+            rpc, code, model_id = key
+            if model_id and not self._is_known(model_id):
+                del self._rows[key]
+                self._rows.setdefault((rpc, code, ""), _Calls()).add(row)
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus reads."""
@@ -102,9 +127,7 @@ class CallMetrics(Collector):
         durations: dict[tuple[str, str], _Calls] = {}
         for (rpc, code, model_id), row in list(self._rows.items()):
             count.add_metric([rpc, code, model_id], row.count)
-            total = durations.setdefault((rpc, model_id), _Calls())
-            total.seconds += row.seconds
-            total.buckets = [a + b for a, b in zip(total.buckets, row.buckets, strict=True)]
+            durations.setdefault((rpc, model_id), _Calls()).add(row)
         yield count
         seconds = HistogramMetricFamily(
             "predict_rpc_duration_seconds",

@@ -1,6 +1,7 @@
 """More calls, streams, bytes, connections than there may be: refused by name, then taken again."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -129,6 +130,27 @@ def test_more_streams_than_hold_threads(server: Victim) -> None:
             client.write(stream, message)
             assert client.answer(stream).grpc_status == 0
         assert client.call(path, GRPC, message).grpc_status == 0
+
+
+def test_names_that_clients_made_up(server: Victim) -> None:
+    """However a call of a model that is not there ends, the metrics do not keep its name."""
+    before = len(server.metrics())
+    for number in range(100):
+        headers = [*GRPC[:2], ("mm-model-id", f"made-up-{number}-" + "x" * 2000)]
+        with server.http2() as client:
+            assert client.call(ONE, headers, b"none").grpc_status == 3
+            assert client.call(ONE, headers, frame(b"")).grpc_status == 3
+            # Not about a model: it goes well whatever name comes with it.
+            assert client.call("/grpc.health.v1.Health/Check", headers, frame(b"")).grpc_status == 0
+        body = {"inputs": "a", "model_id": f"made/up-{number}-" + "x" * 20_000}
+        assert server.http("POST", ONE_ROUTE, body).status == 400
+        route = ONE_ROUTE.replace("talk", "client-streaming-talk") + f"?model_id=made/up-{number}"
+        lines = {"content-type": "application/x-ndjson"}
+        assert server.http("POST", route, b"no JSON", lines).status == 400
+    metrics = server.metrics()
+    assert len(metrics) < before + 20_000
+    assert "up-" not in metrics
+    assert re.search(r'predict_rpc_count_total\{code="OK",.*model_id="plain"\}', metrics)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest", "stream"])

@@ -164,7 +164,7 @@ def endpoint_of(
         handler,
         settings=server,
         calls=calls if calls is not None else Calls(server),
-        metrics=CallMetrics(new_registry()),
+        metrics=CallMetrics(new_registry(), is_known=bool),
     )
 
 

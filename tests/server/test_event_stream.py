@@ -115,7 +115,7 @@ def make(
         handler,
         settings=settings,
         calls=calls if calls is not None else Calls(settings),
-        metrics=CallMetrics(new_registry()),
+        metrics=CallMetrics(new_registry(), is_known=bool),
         ping_seconds=ping_seconds,
     )
 

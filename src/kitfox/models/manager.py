@@ -125,6 +125,10 @@ class ModelManager:
         """The model if it is loaded: the quick way, without a step of the event loop."""
         return self._loaded.get(model_id)
 
+    def is_known(self, model_id: str) -> bool:
+        """Whether a model of this id is loaded, or is there and could not be loaded."""
+        return model_id in self._loaded or self._failures.get(model_id) is not None
+
     async def get(self, model_id: str) -> LoadedModel:
         """The model, loaded if need be; it is there at least until the caller waits again.
 

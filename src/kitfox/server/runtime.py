@@ -149,7 +149,11 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
         descriptions=Descriptions(table),
     )
     endpoints = make_endpoints(
-        table, services, config=config, calls=calls, metrics=metrics.CallMetrics(registry)
+        table,
+        services,
+        config=config,
+        calls=calls,
+        metrics=metrics.CallMetrics(registry, is_known=models.is_known),
     )
     cross_origin = CrossOrigin(config.server.cors)
     return Runtime(
