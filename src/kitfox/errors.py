@@ -43,6 +43,10 @@ __all__ = [
 ]
 
 
+# A field's name may be a client's invention, as long as its request.
+_LONGEST_NAME = 128
+
+
 class Code(enum.IntEnum):
     """The outcome of a call; names and numbers are gRPC's."""
 
@@ -122,10 +126,15 @@ class FieldError:
         return f"{self.where}: {self.message}" if self.path else self.message
 
     @property
+    def short_path(self) -> tuple[str | int, ...]:
+        """The path with names that are no longer than a person may have chosen."""
+        return tuple(_short(part) if isinstance(part, str) else part for part in self.path)
+
+    @property
     def where(self) -> str:
         """The path as text: `points[3].x`."""
         text = ""
-        for part in self.path:
+        for part in self.short_path:
             if isinstance(part, int):
                 text += f"[{part}]"
             else:
@@ -133,16 +142,23 @@ class FieldError:
         return text
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+
+
 class ValidationError(InvalidArgument):
     """Fields of a request that are missing, unknown, or of the wrong type.
 
     Args:
-        fields: Every field at fault.
+        fields: Every field at fault; of very many the first ones are kept.
     """
 
+    MOST = 100
+    """How many fields are told of; whoever looks for faults may stop there."""
+
     def __init__(self, fields: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(str(item) for item in fields))
-        self.fields = tuple(fields)
+        self.fields = tuple(fields[: self.MOST])
+        super().__init__("; ".join(str(item) for item in self.fields))
 
     @classmethod
     def at(

@@ -21,6 +21,14 @@ class Text(DataObjectBase):
     text: str
 
 
+@dataobject("test.limits")
+class Pair(DataObjectBase):
+    a: Text
+    b: str
+    first: str
+    second: int
+
+
 async def echo(fields: dict[str, Any], context: Context) -> Text:
     return Text(text=str(len(fields["text"])))
 
@@ -195,6 +203,35 @@ def test_too_many_calls_at_once_are_refused() -> None:
     assert first.status == 200
     assert (second.status, second.headers["retry-after"]) == (429, "1")
     assert "server.max_concurrent_requests" in second.json["details"]
+
+
+@pytest.mark.parametrize("count", [50, 1000, 100_000])
+@pytest.mark.parametrize("part", ["parameters", "inputs", "inputs.a"])
+def test_what_is_told_of_many_faults_is_little(part: str, count: int) -> None:
+    """However many names of a body are unknown, and however long they are."""
+
+    async def no_handler(fields: dict[str, Any], context: Context) -> Text:
+        raise AssertionError
+
+    endpoint = endpoint_of(
+        Pair,
+        Text,
+        no_handler,
+        inputs=["a", "b"],
+        options=["first", "second"],
+        annotations={"a": Text, "b": str, "first": str, "second": int},
+    )
+    wrong: Any = {f"x{number}": number for number in range(count - 1)} | {"y" * 100_000: 1}
+    body = {
+        "parameters": {"parameters": wrong},
+        "inputs": {"inputs": wrong},
+        "inputs.a": {"inputs": {"a": wrong}},
+    }[part]
+    answer = call(endpoint, {**body, "model_id": "m"})
+    assert answer.status == 422
+    assert 1 <= len(answer.json["additional_info"]) <= 100
+    assert len(answer.body) < 64 * 1024
+    assert "x0" in answer.json["details"]
 
 
 def test_a_line_has_the_limit_of_a_message_and_a_stream_has_none() -> None:

@@ -5,6 +5,7 @@ one before it, which reads the ordinary case and leaves the rest to this.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +30,6 @@ ZERO: dict[Kind, Any] = {
     Kind.ENUM: 0,
 }
 """What protobuf gives for a plain field that is not set."""
-
-_MOST_ERRORS = 100
 
 
 @dataclass(slots=True)
@@ -212,13 +211,14 @@ class JsonReader:
                 reader = JsonReader(protobuf=self.protobuf, ignore_unknown=self.ignore_unknown)
                 if exact and not self._is_exact(member, value):
                     continue
-                content = (
-                    reader._list(member.value, value, ())
-                    if member.repeated
-                    else reader.value(member.value, value, ())
-                )
-                if not reader.errors:
-                    return member.name, content
+                with suppress(ValidationError):
+                    content = (
+                        reader._list(member.value, value, ())
+                        if member.repeated
+                        else reader.value(member.value, value, ())
+                    )
+                    if not reader.errors:
+                        return member.name, content
         return self._no_member(field, value, path)
 
     def _is_exact(self, member: Member, value: Any) -> bool:
@@ -251,8 +251,10 @@ class JsonReader:
         self._fault((*path, str(key)), "unknown", message, value)
 
     def _fault(self, path: Path, kind: str, message: str, value: Any) -> Any:
-        if len(self.errors) < _MOST_ERRORS:
-            self.errors.append(FieldError(path=path, message=message, kind=kind, value=value))
+        self.errors.append(FieldError(path=path, message=message, kind=kind, value=value))
+        if len(self.errors) >= ValidationError.MOST:
+            # There may be millions more, and nobody reads them.
+            self.finish()
         return FAULTY
 
 

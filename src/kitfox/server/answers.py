@@ -148,7 +148,7 @@ def failure_content(failure: KitfoxError, request_id: str) -> dict[str, Any]:
 def _field_content(item: FieldError) -> dict[str, Any]:
     return {
         "type": item.kind,
-        "loc": list(item.path),
+        "loc": list(item.short_path),
         "msg": item.message,
         "input": _shown(item.value),
     }

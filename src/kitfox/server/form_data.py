@@ -19,6 +19,8 @@ __all__ = ["FormReader"]
 
 _MOST_PARTS = 1000
 _LONGEST_BOUNDARY = 70
+# Of a name that is repeated to its sender.
+_LONGEST_NAME = 128
 _DEEPEST = 32
 _LONGEST_NUMBER = 12
 _NESTED = (Kind.MESSAGE, Kind.STRUCT, Kind.ANY)
@@ -70,7 +72,7 @@ class _Content:
     """A part's content, whatever it is taken for."""
 
     def __init__(self, part: Part, content: bytes) -> None:
-        self.name = part.name
+        self.name = part.name[:_LONGEST_NAME]
         self.is_file = part.filename is not None
         self.is_json = part.content_type.lower().startswith("application/json")
         self.bytes = content

@@ -19,6 +19,9 @@ __all__ = ["BodyReader"]
 
 Fields = dict[str, Any]
 _NULL = b"null"
+_LARGE = 64 * 1024
+
+_open = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,9 +60,10 @@ class BodyReader:
         self._body: msgspec.json.Decoder[_Body] | msgspec.json.Decoder[_BareBody] = (
             msgspec.json.Decoder(_Body) if route.options else msgspec.json.Decoder(_BareBody)
         )
-        self._inputs = {name: _Reader(kind) for name, kind in route.inputs.items()}
-        self._parameters = {name: _Reader(kind) for name, kind in route.options.items()}
-        self._only = next(iter(self._inputs.items())) if len(self._inputs) == 1 else None
+        self._inputs = _Group("inputs", route.inputs)
+        self._parameters = _Group("parameters", route.options)
+        inputs = self._inputs.readers
+        self._only = next(iter(inputs.items())) if len(inputs) == 1 else None
         self._codec = codec_of(method.request)
         self._is_open = _is_open(method.request)
         message = method.request.get_proto_class()
@@ -134,7 +138,7 @@ class BodyReader:
             )
         missing = [
             FieldError(path=("inputs", name), message="Field required", kind="missing")
-            for name in self._inputs
+            for name in self._inputs.readers
             if name not in fields
         ]
         if missing:
@@ -172,8 +176,8 @@ class BodyReader:
         fields: Fields = {}
         if request.inputs is not msgspec.UNSET:
             self._read_inputs(request.inputs, fields)
-        if self._parameters and request.parameters is not msgspec.UNSET:
-            _read_object(request.parameters, self._parameters, ("parameters",), fields)
+        if self._route.options and request.parameters is not msgspec.UNSET:
+            self._parameters.read(request.parameters, fields)
         return model_id, fields
 
     def _read_leniently(self, body: bytes) -> Any:
@@ -183,14 +187,14 @@ class BodyReader:
             request: Any = msgspec.convert(value, _Plain)
         except msgspec.ValidationError as err:
             raise _envelope_error(err) from err
-        if request.parameters is not msgspec.UNSET and not self._parameters:
+        if request.parameters is not msgspec.UNSET and not self._route.options:
             raise _unknown("parameters")
         return request
 
     def _read_inputs(self, raw: Any, fields: Fields) -> None:
         """Reads `inputs`: the bare value of a single required parameter, else an object of them."""
         if self._only is None:
-            _read_object(raw, self._inputs, ("inputs",), fields)
+            self._inputs.read(raw, fields)
             return
         name, reader = self._only
         try:
@@ -242,36 +246,88 @@ def _set_fields(message: DataObjectBase) -> Fields:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _read_object(
-    raw: Any, readers: Mapping[str, _Reader], path: tuple[str, ...], fields: Fields
-) -> None:
-    values = raw
-    if raw is None or (raw.__class__ is msgspec.Raw and bytes(raw) == _NULL):
-        return
-    if raw.__class__ is msgspec.Raw:
+class _Group:
+    """Parameters that come in one object, each under its name.
+
+    Args:
+        name: The object's.
+        annotations: The parameters'.
+    """
+
+    def __init__(self, name: str, annotations: Mapping[str, Any]) -> None:
+        self.readers = {key: _Reader(kind) for key, kind in annotations.items()}
+        self._name = name
+        self._known = ", ".join(self.readers) or "none"
+
+    def read(self, raw: Any, fields: Fields) -> None:
+        """Adds the parameters that are given to the fields."""
         try:
-            values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+            # Mostly it is a small object, and read in one step.
+            is_small = raw.__class__ is msgspec.Raw and len(raw) <= _LARGE
+            values = _open(raw) if is_small else self._values(raw)
+        except msgspec.ValidationError:
+            values = self._values(raw)
+        problems: list[FieldError] = []
+        for name, value in values.items():
+            reader = self.readers.get(name)
+            if reader is None:
+                problems.append(self._unknown(name))
+            else:
+                try:
+                    read = reader(value)
+                except ValidationError as err:
+                    problems.extend(err.below(self._name, name).fields)
+                else:
+                    if read is not None:
+                        fields[name] = read
+            if len(problems) >= ValidationError.MOST:
+                break
+        if problems:
+            raise ValidationError(problems)
+
+    def _values(self, raw: Any) -> Mapping[str, Any]:
+        """What the object holds: JSON text, or what was parsed already."""
+        values = raw
+        if raw is None or (raw.__class__ is msgspec.Raw and bytes(raw) == _NULL):
+            return {}
+        if raw.__class__ is msgspec.Raw:
+            try:
+                if len(raw) > _LARGE:
+                    self._refuse_unknown(raw)
+                values = _open(raw)
+            except msgspec.ValidationError as err:
+                raise self._no_object() from err
+        if not isinstance(values, dict):
+            raise self._no_object(values)
+        return values
+
+    def _refuse_unknown(self, raw: msgspec.Raw) -> None:
+        """Refuses an object by the first of its names that is unknown.
+
+        There may be millions of them, of which no dictionary is to be made.
+        """
+        try:
+            self._names.decode(raw)
         except msgspec.ValidationError as err:
-            raise ValidationError.at(path, "Input should be an object", kind="type") from err
-    if not isinstance(values, dict):
-        raise ValidationError.at(path, "Input should be an object", kind="type", value=values)
-    problems: list[FieldError] = []
-    for name, value in values.items():
-        reader = readers.get(name)
-        if reader is None:
-            known = ", ".join(readers) or "none"
-            message = f"Extra inputs are not permitted; expected one of: {known}"
-            problems.append(FieldError(path=(*path, name), message=message, kind="unknown"))
-            continue
-        try:
-            read = reader(value)
-        except ValidationError as err:
-            problems.extend(err.below(*path, name).fields)
-        else:
-            if read is not None:
-                fields[name] = read
-    if problems:
-        raise ValidationError(problems)
+            if "unknown field" not in str(err):
+                raise
+            raise ValidationError([self._unknown(str(err).split("`")[1])]) from err
+
+    @cached_property
+    def _names(self) -> "msgspec.json.Decoder[Any]":
+        names = {f"field{number}": name for number, name in enumerate(self.readers)}
+        fields = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in names]
+        return msgspec.json.Decoder(
+            msgspec.defstruct("Names", fields, rename=names, forbid_unknown_fields=True)
+        )
+
+    def _unknown(self, name: str) -> FieldError:
+        message = f"Extra inputs are not permitted; expected one of: {self._known}"
+        return FieldError(path=(self._name, name), message=message, kind="unknown")
+
+    def _no_object(self, value: Any = None) -> ValidationError:
+        message = "Input should be an object"
+        return ValidationError.at((self._name,), message, kind="type", value=value)
 
 
 def _envelope_error(err: msgspec.ValidationError) -> ValidationError:
