@@ -142,10 +142,21 @@ class CallMetrics(Collector):
         yield seconds
 
 
-def watch_calls(registry: CollectorRegistry, count: Callable[[], float]) -> None:
-    """Offers the number of calls that are being worked on; it is asked for when it is read."""
+def watch_calls(
+    registry: CollectorRegistry, calls: Callable[[], float], probes: Callable[[], float]
+) -> None:
+    """Offers how many calls are being worked on.
+
+    Args:
+        registry: What Prometheus reads.
+        calls: Tells the number of those of clients; asked when it is read.
+        probes: Tells the number of health checks, of watches and of reflection streams.
+    """
     gauge = Gauge("calls_in_flight", "Calls that are being worked on", registry=registry)
-    gauge.set_function(count)
+    gauge.set_function(calls)
+    text = "Health checks, watches and reflection streams that are open"
+    gauge = Gauge("probes_in_flight", text, registry=registry)
+    gauge.set_function(probes)
 
 
 class ModelMetrics:

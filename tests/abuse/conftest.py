@@ -57,10 +57,7 @@ class Victim(ShapesServer):
     """How much of its log was looked at."""
 
     def memory(self) -> int:
-        for line in self.metrics().splitlines():
-            if line.startswith("process_resident_memory_bytes "):
-                return int(float(line.split()[1]))
-        raise AssertionError("no such metric")
+        return self.metric("process_resident_memory_bytes")
 
     def http1(self) -> Http1:
         return Http1(self.http_port)

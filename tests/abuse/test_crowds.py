@@ -94,6 +94,27 @@ def test_more_calls_than_are_worked_on(server: Victim) -> None:
     assert server.http("POST", ONE_ROUTE, body).status == 200
 
 
+def test_watches_leave_room_for_checks(server: Victim) -> None:
+    """As many watches and silent reflection streams as there may be harm no health check."""
+    reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    with server.http2() as client, server.channel() as channel:
+        for path in ("/grpc.health.v1.Health/Watch", reflection):
+            end = path != reflection
+            for _ in range(CALLS):
+                client.open(path, GRPC[:2], body=frame(b"") if end else None, end=end)
+        wait_for(lambda: server.metric("probes_in_flight") == 2 * CALLS, what="all to be open")
+        for path in ("/grpc.health.v1.Health/Watch", reflection):
+            answer = client.call(path, GRPC[:2], frame(b""))
+            assert answer.grpc_status == 8
+            assert "server.max_concurrent_requests" in answer.text
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        assert len(health.List(health_pb2.HealthListRequest(), timeout=30).statuses) > 2
+        body = {"inputs": "a", "model_id": "plain"}
+        assert server.http("POST", ONE_ROUTE, body).status == 200
+
+
 def test_a_storm_of_calls(server: Victim) -> None:
     """Far more than are taken: each is answered or refused, and none is forgotten."""
     with server.channel() as channel:

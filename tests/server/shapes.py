@@ -92,10 +92,14 @@ class ShapesServer(Server):
 
     def in_flight(self) -> int:
         """The calls that are being worked on."""
+        return self.metric("calls_in_flight")
+
+    def metric(self, name: str) -> int:
+        """A figure that has no labels."""
         for line in self.metrics().splitlines():
-            if line.startswith("calls_in_flight "):
+            if line.startswith(f"{name} "):
                 return int(float(line.split()[1]))
-        raise AssertionError("no such metric")
+        raise AssertionError(f"no such metric: {name}")
 
     def metrics(self) -> str:
         import urllib.request

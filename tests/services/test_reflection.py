@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitfox.data import codec_of
-from kitfox.errors import ValidationError
+from kitfox.errors import DeadlineExceeded, ValidationError
 from kitfox.modules import RequestContext
 from kitfox.services import MethodTable
 from kitfox.services.fixed import fixed_methods
@@ -184,6 +184,28 @@ def test_the_messages_are_those_of_the_generated_code(method: Any) -> None:
     assert str(made.message_type) == text
 
 
+def test_a_client_that_asks_nothing_is_not_waited_for() -> None:
+    """It has had its first answer; tools open a new stream for their next question."""
+    answered = []
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        codecs = codec_of(V1.request), codec_of(V1.response)
+        reflection = Reflection(V1, DESCRIPTIONS, idle_seconds=0.05)
+        answers = reflection(
+            stream(), RequestContext(), decode=codecs[0].decode_fields, encode=codecs[1].encode
+        )
+        async for batch in answers:
+            answered.extend(batch)
+
+    with pytest.raises(DeadlineExceeded, match=r"no question came for 0\.05 s"):
+        asyncio.run(asyncio.wait_for(run(), 30))
+    assert len(answered) == 1
+
+
 @given(st.binary(max_size=40))
 def test_whatever_bytes_come_the_answer_is_an_answer_or_a_refusal(data: bytes) -> None:
     try:
@@ -198,8 +220,8 @@ def test_whatever_bytes_come_the_answer_is_an_answer_or_a_refusal(data: bytes) -
 
 
 @pytest.fixture(scope="module")
-def channel(server: Server) -> Iterator[grpc.Channel]:
-    with server.channel() as made:
+def channel(each_server: Server) -> Iterator[grpc.Channel]:
+    with each_server.channel() as made:
         yield made
 
 

@@ -28,6 +28,8 @@ __all__ = ["Call", "Calls"]
 
 # A quick call is over before anybody asks whether its client is still there.
 _PATIENCE_SECONDS = 0.1
+# For each of many calls that wait there is less hurry: asking takes some hundredths of this.
+_SECONDS_FOR_EACH = 0.0005
 
 
 class Calls:
@@ -66,7 +68,8 @@ class Calls:
         self._watching = True
         loop = asyncio.get_running_loop()
         self._task = _current_task_of(loop)
-        loop.call_later(_PATIENCE_SECONDS, self._look)
+        pause = max(_PATIENCE_SECONDS, len(self._open) * _SECONDS_FOR_EACH)
+        loop.call_later(pause, self._look)
 
     def _look(self) -> None:
         """Asks for each call that was there the last time too whether its client is gone."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kitfox.config import Config
+from kitfox.config import Config, Server
 from kitfox.metrics import CallMetrics
 from kitfox.server.asgi import Endpoint
 from kitfox.server.calls import Calls
@@ -12,14 +12,41 @@ from kitfox.server.rest import rest_endpoint
 from kitfox.services import MethodTable, Purpose
 from kitfox.services.handlers import Services, bind
 
-__all__ = ["Endpoints", "make_endpoints"]
+__all__ = ["CallGroups", "Endpoints", "make_endpoints"]
 
-_PROBES = {
-    Purpose.HEALTH_CHECK,
-    Purpose.HEALTH_LIST,
-    Purpose.HEALTH_WATCH,
-    Purpose.REFLECTION,
-}
+
+class CallGroups:
+    """The calls in flight, in groups that take no places from each other.
+
+    A server that has as many calls of clients as it takes is not ill; and however many watch it or
+    are told what there is, whoever checks its health gets an answer.
+
+    Args:
+        settings: Where the limit is, of each group.
+    """
+
+    def __init__(self, settings: Server) -> None:
+        self.clients = Calls(settings)
+        self.checks = Calls(settings)
+        self.watches = Calls(settings)
+        self.reflections = Calls(settings)
+
+    def of(self, purpose: Purpose) -> Calls:
+        """Those of methods with this purpose."""
+        match purpose:
+            case Purpose.HEALTH_CHECK | Purpose.HEALTH_LIST:
+                return self.checks
+            case Purpose.HEALTH_WATCH:
+                return self.watches
+            case Purpose.REFLECTION:
+                return self.reflections
+            case _:
+                return self.clients
+
+    @property
+    def probes(self) -> int:
+        """The calls that ask how the server is and what it offers."""
+        return len(self.checks) + len(self.watches) + len(self.reflections)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +60,12 @@ class Endpoints:
 
 
 def make_endpoints(
-    table: MethodTable, services: Services, *, config: Config, calls: Calls, metrics: CallMetrics
+    table: MethodTable,
+    services: Services,
+    *,
+    config: Config,
+    calls: CallGroups,
+    metrics: CallMetrics,
 ) -> Endpoints:
     """An endpoint for every row whose work is done here, and the documents that describe them.
 
@@ -45,15 +77,13 @@ def make_endpoints(
         metrics: Counts the calls.
     """
     settings = config.server
-    # Not among the calls of clients: a server that has as many as it takes is not ill.
-    probes = Calls(settings)
     rpcs: dict[str, Endpoint] = {}
     routes: dict[str, dict[str, Endpoint]] = {}
     for method in table:
         handler = bind(method, services)
         if handler is None:
             continue
-        kept = probes if method.purpose in _PROBES else calls
+        kept = calls.of(method.purpose)
         rpcs[method.path] = grpc_endpoint(
             method, handler, settings=settings, calls=kept, metrics=metrics
         )

@@ -26,9 +26,8 @@ from kitfox.models import (
 )
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
 from kitfox.server.announcement import announce
-from kitfox.server.calls import Calls
 from kitfox.server.cors import CrossOrigin
-from kitfox.server.endpoints import Endpoints, make_endpoints
+from kitfox.server.endpoints import CallGroups, Endpoints, make_endpoints
 from kitfox.server.failure import as_kitfox_error
 from kitfox.services import MethodTable, configured_table
 from kitfox.services.handlers import Services
@@ -139,8 +138,8 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
     jobs = open_prediction_jobs(
         config, methods=table, models=models, store=trainings.store, explain=as_kitfox_error
     )
-    calls = Calls(config.server)
-    metrics.watch_calls(registry, lambda: len(calls))
+    calls = CallGroups(config.server)
+    metrics.watch_calls(registry, lambda: len(calls.clients), lambda: calls.probes)
     services = Services(
         models=models,
         trainings=trainings,

@@ -4,6 +4,7 @@ Everything comes from the descriptors of the method table. The two versions diff
 and in what they list: `v1` lists every service, `v1alpha` those that caikit's clients know.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from kitfox.data import DataObjectBase
-from kitfox.errors import Code
+from kitfox.errors import Code, DeadlineExceeded
 from kitfox.services.descriptors import descriptor_set
 from kitfox.services.fixed import MODELS_SERVICE, TRAININGS_SERVICE
 from kitfox.services.methods import Context, Decode, Encode, Method, MethodTable
@@ -25,6 +26,8 @@ from kitfox.services.protocols import (
 )
 
 __all__ = ["Descriptions", "Reflection"]
+
+_IDLE_SECONDS = 60.0
 
 
 class Descriptions:
@@ -135,10 +138,18 @@ class Reflection:
     Args:
         method: The row of the method table.
         descriptions: What there is to tell.
+        idle_seconds: How long a client may think about its next question.
     """
 
-    def __init__(self, method: Method, descriptions: Descriptions) -> None:
+    def __init__(
+        self,
+        method: Method,
+        descriptions: Descriptions,
+        *,
+        idle_seconds: float = _IDLE_SECONDS,
+    ) -> None:
         self._descriptions = descriptions
+        self._idle_seconds = idle_seconds
         package = method.service.rpartition(".")[0]
         self._messages = reflection_messages(package)
         self._list = (
@@ -149,7 +160,16 @@ class Reflection:
         self, requests: AsyncIterator[bytes], context: Context, *, decode: Decode, encode: Encode
     ) -> AsyncGenerator[list[bytes], None]:
         """Answers each question of a stream; one that has no answer leaves the stream going."""
-        async for request in requests:
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_seconds):
+                    request = await anext(requests, None)
+            except TimeoutError:
+                raise DeadlineExceeded(
+                    f"no question came for {self._idle_seconds:g} s; open a new stream"
+                ) from None
+            if request is None:
+                return
             yield [encode(self._answer(decode(request)))]
 
     def _answer(self, fields: dict[str, Any]) -> DataObjectBase:
