@@ -7,7 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from kitfox.errors import AlreadyExists, JobNotFound, ResourceExhausted
-from kitfox.training import IllegalMove, Job, JobKind, JobState, JobStore, Library, Progress
+from kitfox.training import (
+    DataRecord,
+    IllegalMove,
+    Job,
+    JobKind,
+    JobState,
+    JobStore,
+    Library,
+    Order,
+    Progress,
+)
 
 Make = Callable[..., Job]
 
@@ -28,6 +38,15 @@ def test_what_was_added_is_found_whole(store: JobStore, make_job: Make) -> None:
         libraries=(Library(package="a", path="/b"), Library(package="c")),
         model_paths={"base": "/models/base"},
         overwrite=True,
+        priority=-2,
+        retries=3,
+        resume_path="/models/.x.checkpoints/1-2",
+        retry_of="before",
+        again_of="first",
+        pinned=True,
+        promotion="wanted",
+        data=(DataRecord(parameter="p", kind="file", name="/x", rows=1),),
+        log_tail="end",
         parameters='{"x": 1}',
     )
     store.add(job)
@@ -83,6 +102,24 @@ def test_jobs_are_claimed_in_order_and_once(store: JobStore, make_job: Make) -> 
     assert first.started.tzinfo is datetime.UTC
 
 
+def test_the_most_urgent_go_first_and_several_at_once(store: JobStore, make_job: Make) -> None:
+    ids = {
+        (priority, number): make_job(priority=priority)
+        for number in range(2)
+        for priority in (0, -3, 7)
+    }
+    for job in ids.values():
+        store.add(job)
+    expected = [ids[priority, number].id for priority in (7, 0, -3) for number in range(2)]
+    first = store.claim(host="here", scheduler="here 7 9@x", limit=4)
+    assert [job.id for job in first] == expected[:4]
+    assert {(job.state, job.attempt, job.scheduler) for job in first} == {
+        (JobState.RUNNING, 1, "here 7 9@x")
+    }
+    assert [job.id for job in store.claim(host="here", limit=4)] == expected[4:]
+    assert store.claim(host="here", limit=4) == []
+
+
 def test_no_two_claimants_get_the_same_job(store: JobStore, make_job: Make) -> None:
     for _ in range(40):
         store.add(make_job())
@@ -90,8 +127,8 @@ def test_no_two_claimants_get_the_same_job(store: JobStore, make_job: Make) -> N
 
     def claim() -> None:
         other = JobStore(store.url, create=False)
-        while (job := other.claim_next(host="here")) is not None:
-            claimed.append(job.id)
+        while jobs := other.claim(host="here", limit=3):
+            claimed.extend(job.id for job in jobs)
         other.close()
 
     threads = [threading.Thread(target=claim) for _ in range(4)]
@@ -119,13 +156,21 @@ def test_a_worker_gives_signs_of_life(store: JobStore, make_job: Make) -> None:
     job = start(store, make_job())
     assert (job.worker_pid, job.worker_start) == (7, "9@x")
     progress = Progress(fraction=0.5, step=1, total=2, metrics={"loss": float("nan"), "f1": 0.25})
-    assert store.beat(job.id, attempt=1, progress=progress, log_tail="nul \0 and \ud800")
+    tail = "nul \0 and \ud800"
+    assert store.beat(job.id, attempt=1, progress=progress, log_tail=tail) is Order.GO
+    assert store.beat(job.id, attempt=1, checkpoint="/there") is Order.GO  # the rest stays
     found = store.get(job.id)
     assert found.heartbeat is not None
     assert found.progress is not None
     assert found.progress.fraction == 0.5
     assert found.progress.metrics["f1"] == 0.25
     assert found.log_tail == "nul \N{REPLACEMENT CHARACTER} and ?"
+    assert found.checkpoint == "/there"
+    assert store.get(job.id, log_tail=False).log_tail == ""
+    assert [listed.log_tail for listed in store.list()] == [""]
+    assert store.signs() == [(job.id, 1, found.beats, "here", "")]
+    store.beat(job.id, attempt=1)
+    assert store.signs()[0][2] > found.beats
 
 
 def test_a_move_is_made_only_from_the_named_states(store: JobStore, make_job: Make) -> None:
@@ -175,7 +220,10 @@ def test_an_old_attempt_changes_nothing(store: JobStore, make_job: Make) -> None
 
     assert store.begin(job.id, attempt=1, pid=7, start="9", environment={}) is None
     assert store.move(job.id, [JobState.RUNNING], JobState.ERRORED, attempt=1) is None
-    assert not store.beat(job.id, attempt=1, progress=None, log_tail="old")
+    assert store.beat(job.id, attempt=1, log_tail="old", checkpoint="/old") is Order.LOST
+    assert store.order(job.id, attempt=1) is Order.LOST
+    assert store.release(job.id, attempt=1, reasons=("old",)) is None
+    assert not store.describe(job.id, attempt=1, environment={"old": "1"}, output_bytes=1)
     assert not store.requeue(job.id, attempt=1)
     assert store.publish(job.id, attempt=1, put_in_place=lambda: published.append("x")) is None
     assert published == []
@@ -218,6 +266,68 @@ def test_publishing_completes(store: JobStore, make_job: Make) -> None:
     assert published == ["x"]
 
 
+def test_what_is_known_at_the_end_comes_with_the_result(store: JobStore, make_job: Make) -> None:
+    job = start(store, make_job())
+    data = (
+        DataRecord(parameter="rows", kind="file", name="/r.csv", rows=3, size=12, sha256="ab"),
+        DataRecord(parameter="more", kind="inline", name=""),
+    )
+    assert store.describe(job.id, attempt=1, environment={"numpy": "2"}, output_bytes=1)
+    found = store.publish(
+        job.id, attempt=1, put_in_place=lambda: None, data=data, output_bytes=12345678901
+    )
+    assert found is not None
+    assert (found.data, found.output_bytes) == (data, 12345678901)
+    assert found.environment == {"numpy": "2"}
+
+
+def test_a_job_that_is_to_stop_is_told_and_may_publish(store: JobStore, make_job: Make) -> None:
+    job = start(store, make_job())
+    assert store.order(job.id, attempt=1) is Order.GO
+    store.move(job.id, [JobState.RUNNING], JobState.STOPPING, attempt=1)
+    assert store.order(job.id, attempt=1) is store.beat(job.id, attempt=1) is Order.STOP
+    found = store.publish(job.id, attempt=1, put_in_place=lambda: None)
+    assert found is not None
+    assert found.state is JobState.COMPLETED
+    assert store.order(job.id, attempt=1) is store.beat(job.id, attempt=1) is Order.LOST
+
+
+def test_a_cancelled_job_is_told(store: JobStore, make_job: Make) -> None:
+    job = start(store, make_job())
+    store.move(job.id, [JobState.RUNNING], JobState.CANCELING)
+    assert store.order(job.id, attempt=1) is store.beat(job.id, attempt=1) is Order.CANCEL
+
+
+def test_a_job_is_begun_again_as_often_as_it_may_be(store: JobStore, make_job: Make) -> None:
+    job = make_job(retries=2)
+    for deaths in (1, 2):
+        start(store, job) if deaths == 1 else begin_next(store)
+        released = store.release(job.id, attempt=deaths, reasons=("It died.",))
+        assert released is not None
+        assert (released.state, released.deaths) == (JobState.QUEUED, deaths)
+        assert (released.reasons, released.worker_pid) == (("It died.",), None)
+    begin_next(store)
+    assert store.release(job.id, attempt=3, reasons=("It died.",)) is None
+    assert store.get(job.id).state is JobState.RUNNING
+
+
+def begin_next(store: JobStore) -> None:
+    """Claims and begins what waits."""
+    (job,) = store.claim(host="here")
+    assert store.begin(job.id, attempt=job.attempt, pid=7, start="9@x", environment={})
+
+
+def test_pins_and_promotions_change_in_any_state(store: JobStore, make_job: Make) -> None:
+    job = make_job(promotion="wanted")
+    store.add(job)
+    assert store.set(job.id, pinned=True).pinned
+    found = store.set(job.id, promotion="done")
+    assert (found.pinned, found.promotion) == (True, "done")
+    assert not store.set(job.id, pinned=False).pinned
+    with pytest.raises(JobNotFound):
+        store.set("x", pinned=True)
+
+
 @pytest.fixture
 def predictions(store: JobStore) -> JobStore:
     """The other kind of jobs in the same database."""
@@ -247,7 +357,8 @@ def test_jobs_of_one_kind_know_nothing_of_the_other(
         assert claimed.id == job.id
         assert mine.claim_next(host="here") is None
     assert store.begin(prediction.id, attempt=1, pid=7, start="9", environment={}) is None
-    assert not store.beat(prediction.id, attempt=1)
+    assert store.beat(prediction.id, attempt=1) is Order.LOST
+    assert store.order(prediction.id, attempt=1) is Order.LOST
     assert not store.requeue(prediction.id, attempt=1)
     assert store.publish(prediction.id, attempt=1, put_in_place=lambda: None) is None
     assert predictions.get(prediction.id).state is JobState.RUNNING

@@ -196,6 +196,7 @@ def test_a_store_of_each_earlier_version_is_brought_up(
     store = JobStore(store_url)
     found = store.get("old")
     assert (found.kind, found.model_name, found.method) == ("training", "kept", "")
+    assert (found.priority, found.data, found.log_tail) == (0, (), "the end")
     claimed = store.claim_next(host="here")
     assert claimed is not None
     assert claimed.id == "old"
@@ -210,7 +211,8 @@ def _columns_of_version_1(job: Job) -> dict[str, object]:
         "state": "QUEUED",
         **{name: getattr(job, name) for name in ("module_id", "model_name", "output_path")},
         **dict.fromkeys(("module_name", "module_version", "data_base_dir", "working_dir"), ""),
-        **dict.fromkeys(("log_path", "worker_host", "worker_start", "log_tail"), ""),
+        **dict.fromkeys(("log_path", "worker_host", "worker_start"), ""),
+        "log_tail": "the end",
         **dict.fromkeys(("libraries", "reasons"), "[]"),
         **dict.fromkeys(("model_paths", "environment"), "{}"),
         **dict.fromkeys(("overwrite", "created", "attempt"), 0),

@@ -252,6 +252,7 @@ class PredictionJobs:
 _WHY_NO_RESULT = {
     JobState.QUEUED: "has not started yet",
     JobState.RUNNING: "is still in progress",
+    JobState.STOPPING: "is still in progress",
     JobState.CANCELING: "was cancelled",
     JobState.CANCELED: "was cancelled",
     JobState.ERRORED: "encountered an error",

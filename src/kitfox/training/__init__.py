@@ -12,7 +12,20 @@ Predictions are jobs of the same store; `kitfox.training.runner` runs them in th
 (imported by it alone: asyncio costs every worker what it costs).
 """
 
-from kitfox.training.jobs import IllegalMove, Job, JobKind, JobState, Library, Progress
+from kitfox.training.jobs import (
+    DataRecord,
+    IllegalMove,
+    Job,
+    JobFilter,
+    JobKind,
+    JobOptions,
+    JobPage,
+    JobState,
+    Library,
+    Order,
+    Progress,
+    RetentionRules,
+)
 from kitfox.training.launchers import Launcher, SubprocessLauncher, WorkerHandle
 from kitfox.training.progress import TrainingContext, training_context
 from kitfox.training.scheduler import Scheduler
@@ -21,14 +34,20 @@ from kitfox.training.store import JobStore
 from kitfox.training.warm_launcher import WarmLauncher
 
 __all__ = [
+    "DataRecord",
     "IllegalMove",
     "Job",
+    "JobFilter",
     "JobKind",
+    "JobOptions",
+    "JobPage",
     "JobState",
     "JobStore",
     "Launcher",
     "Library",
+    "Order",
     "Progress",
+    "RetentionRules",
     "Scheduler",
     "SubprocessLauncher",
     "TrainingContext",

@@ -84,6 +84,14 @@ class Database(Protocol):
         """The names of the tables that are there."""
         ...
 
+    def like(self, column: str, value: str) -> str:
+        """SQL: whether a column fits the `pattern` that the value of that name is."""
+        ...
+
+    def pattern(self, text: str) -> str:
+        """What contains the text; one with `*` or `?` in it is a pattern already."""
+        ...
+
     def lock_schema(self, connection: Connection) -> None:
         """Keeps everybody else from changing tables until the end of the write transaction."""
         ...
@@ -174,6 +182,15 @@ class SqliteDatabase:
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         )
         return {row["name"] for row in rows}
+
+    def like(self, column: str, value: str) -> str:
+        """A comparison with a pattern."""
+        return f"{column} GLOB :{value}"
+
+    def pattern(self, text: str) -> str:
+        """The pattern as GLOB has it."""
+        plain = text.replace("[", "[[]")
+        return plain if "*" in text or "?" in text else f"*{plain}*"
 
     def lock_schema(self, connection: Connection) -> None:
         """Nothing to do: a write transaction keeps all other writers out."""

@@ -1,7 +1,7 @@
 """What a job is: its kinds and states, the moves between them, and the record that the store keeps.
 
 QUEUED -> RUNNING -> COMPLETED or ERRORED is the plain way; a cancel takes QUEUED to CANCELED, and
-RUNNING over CANCELING to CANCELED.
+RUNNING over CANCELING to CANCELED; one that is to keep what it has goes over STOPPING to COMPLETED.
 """
 
 import datetime
@@ -14,12 +14,18 @@ from kitfox.errors import FailedPrecondition
 __all__ = [
     "MOVES",
     "TERMINAL",
+    "DataRecord",
     "IllegalMove",
     "Job",
+    "JobFilter",
     "JobKind",
+    "JobOptions",
+    "JobPage",
     "JobState",
     "Library",
+    "Order",
     "Progress",
+    "RetentionRules",
     "check_move",
 ]
 
@@ -40,6 +46,8 @@ class JobState(enum.StrEnum):
     """It is in the store and waits for a free place."""
     RUNNING = "RUNNING"
     """Somebody has claimed it: a scheduler whose worker trains, or a server that runs a model."""
+    STOPPING = "STOPPING"
+    """Somebody asked it to end early and to keep what it has."""
     CANCELING = "CANCELING"
     """Somebody asked for its end while it ran; it is being stopped."""
     CANCELED = "CANCELED"
@@ -55,7 +63,23 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
     # Back to QUEUED: the one who claimed it ended before a worker began, or in the middle of work
     # that can be done again.
     JobState.RUNNING: frozenset(
-        {JobState.COMPLETED, JobState.ERRORED, JobState.CANCELING, JobState.QUEUED}
+        {
+            JobState.COMPLETED,
+            JobState.ERRORED,
+            JobState.STOPPING,
+            JobState.CANCELING,
+            JobState.QUEUED,
+        }
+    ),
+    # To CANCELED: there was nothing to keep.
+    JobState.STOPPING: frozenset(
+        {
+            JobState.COMPLETED,
+            JobState.ERRORED,
+            JobState.CANCELING,
+            JobState.CANCELED,
+            JobState.QUEUED,
+        }
     ),
     # To COMPLETED: the result was in its place when the request to cancel came.
     JobState.CANCELING: frozenset({JobState.CANCELED, JobState.COMPLETED}),
@@ -67,6 +91,19 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
 
 TERMINAL: frozenset[JobState] = frozenset(state for state, after in MOVES.items() if not after)
 """The states in which a job stays for ever."""
+
+
+class Order(enum.StrEnum):
+    """What the one who works on a job is told when it gives a sign of life."""
+
+    GO = "go"
+    """Go on."""
+    STOP = "stop"
+    """End early and keep what there is."""
+    CANCEL = "cancel"
+    """End; nothing is kept."""
+    LOST = "lost"
+    """The attempt does not count any more: whatever it still writes is refused."""
 
 
 class IllegalMove(FailedPrecondition):
@@ -112,6 +149,44 @@ class Progress:
     """The number of steps there will be, where it is known."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """What the training measures, by name: the newest value of each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataRecord:
+    """What one parameter of a training was trained with, for the record."""
+
+    parameter: str
+    """The parameter that it came in by."""
+    kind: str
+    """What sort of source it is, such as `file`, `directory`, `inline` or `s3`."""
+    name: str
+    """Which one: a path or an address; empty for data that came with the request."""
+    rows: int | None = None
+    """How many items were read, where they were read to the end."""
+    size: int | None = None
+    """Bytes."""
+    sha256: str = ""
+    """The digest; empty where it was not taken, as for very large data."""
+    changed: str = ""
+    """What tells another content of the same name: time of the last change, or an ETag."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobOptions:
+    """How a training is to be run, as its caller asks."""
+
+    priority: int = 0
+    """Higher goes first; equals in the order in which they came."""
+    retries: int | None = None
+    """How often it is begun again when its worker dies; None: as the module or the settings say."""
+    promote: bool | None = None
+    """Whether its model becomes the current version; None: as the settings say."""
+    resume_path: str = ""
+    """A checkpoint to begin from."""
+    retry_of: str = ""
+    """The ended job that this one tries again."""
+    again_of: str = ""
+    """The job whose record this one repeats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,7 +246,7 @@ class Job:
     log_tail: str = ""
     """The end of the log."""
     reasons: tuple[str, ...] = ()
-    """Why it is ERRORED: sentences."""
+    """Why it is ERRORED, or had to be begun again: sentences."""
     peak_memory: int | None = None
     """The most memory that the worker held, in bytes."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -180,6 +255,35 @@ class Job:
     """The RPC that a prediction does, such as `HelloWorldTaskPredict`."""
     request_id: str = ""
     """Identifies the call that asked for it, where that is known."""
+    priority: int = 0
+    """Higher goes first; equals in the order in which they came."""
+    retries: int = 0
+    """How many deaths of its workers it may survive."""
+    deaths: int = 0
+    """How many of its workers have died."""
+    beats: int = 0
+    """Counts the signs of life: what matters is whether it has changed, not what time it is."""
+    scheduler: str = ""
+    """Who claimed it: host, process and when that started."""
+    checkpoint: str = ""
+    """The newest checkpoint that is whole."""
+    resume_path: str = ""
+    """The checkpoint of another job that it begins from."""
+    retry_of: str = ""
+    """The ended job that it tries again."""
+    again_of: str = ""
+    """The job whose record it repeats."""
+    pinned: bool = False
+    """Whether it is kept for as long as somebody says so."""
+    promotion: str = ""
+    """Whether its model becomes the current version: empty is no, else `wanted`, then `done` or
+    `failed`."""
+    data: tuple[DataRecord, ...] = ()
+    """What it was trained with."""
+    output_bytes: int | None = None
+    """How large its model is."""
+    removed: datetime.datetime | None = None
+    """When its removal began; callers do not see it any more."""
 
     @property
     def duration(self) -> datetime.timedelta | None:
@@ -187,3 +291,47 @@ class Job:
         if self.started is None or self.finished is None:
             return None
         return self.finished - self.started
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobFilter:
+    """Which jobs somebody wants to see: those that all of it fits."""
+
+    states: frozenset[JobState] = frozenset(JobState)
+    """The states that they may be in."""
+    module: str = ""
+    """The module's id or name; empty: any."""
+    model_name: str = ""
+    """The model's name; empty: any."""
+    text: str = ""
+    """What id or model name contain; with `*` or `?` in it, a pattern for the whole of either."""
+    created_from: datetime.datetime | None = None
+    """Accepted at this moment or later."""
+    created_before: datetime.datetime | None = None
+    """Accepted earlier than this."""
+    promotion: str = ""
+    """What has become of the promotion; empty: anything."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPage:
+    """Some of the jobs that fit a filter."""
+
+    jobs: tuple[Job, ...]
+    """In order; without parameters and without the end of the log."""
+    next_token: str = ""
+    """What asks for the page after; empty on the last one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetentionRules:
+    """How much is kept of jobs that have ended; None is without limit."""
+
+    seconds: float | None = None
+    """For how long a job with a model is kept after its end."""
+    count: int | None = None
+    """How many ended jobs are kept."""
+    bytes: int | None = None
+    """How much of the disk the logs and models of ended jobs may take."""
+    failed_seconds: float | None = None
+    """For how long a job without a model is kept after its end."""

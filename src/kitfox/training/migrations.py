@@ -76,9 +76,49 @@ def _second(database: Database) -> Sequence[str]:
     )
 
 
+def _third(database: Database) -> Sequence[str]:
+    return (
+        *(
+            f"ALTER TABLE jobs ADD COLUMN {column}"
+            for column in (
+                "priority INTEGER NOT NULL DEFAULT 0",
+                "retries INTEGER NOT NULL DEFAULT 0",
+                "deaths INTEGER NOT NULL DEFAULT 0",
+                "beats BIGINT NOT NULL DEFAULT 0",
+                "scheduler TEXT NOT NULL DEFAULT ''",
+                "checkpoint TEXT NOT NULL DEFAULT ''",
+                "resume_path TEXT NOT NULL DEFAULT ''",
+                "retry_of VARCHAR(64) NOT NULL DEFAULT ''",
+                "again_of VARCHAR(64) NOT NULL DEFAULT ''",
+                "pinned INTEGER NOT NULL DEFAULT 0",
+                "promotion VARCHAR(16) NOT NULL DEFAULT ''",
+                "data TEXT NOT NULL DEFAULT '[]'",
+                "output_bytes BIGINT",
+                "removed BIGINT",
+                "kept_bytes BIGINT",
+            )
+        ),
+        # Apart from the record, which changes with each sign of life and is read with every list.
+        # The column that it was in stays, empty: not every SQLite in use can drop one.
+        """CREATE TABLE job_logs (
+            job_id VARCHAR(64) NOT NULL PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+            log_tail TEXT NOT NULL
+        )""",
+        """INSERT INTO job_logs (job_id, log_tail)
+            SELECT id, log_tail FROM jobs WHERE log_tail <> ''""",
+        "UPDATE jobs SET log_tail = '' WHERE log_tail <> ''",
+        "DROP INDEX jobs_by_kind",
+        "CREATE INDEX jobs_waiting ON jobs (kind, state, priority DESC, number)",
+        "CREATE INDEX jobs_by_state ON jobs (kind, state, number)",
+        "CREATE INDEX jobs_by_model ON jobs (kind, model_name, number)",
+        "CREATE INDEX jobs_by_module ON jobs (kind, module_id, number)",
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(number=1, about="jobs and their parameters", statements=_first),
     Migration(number=2, about="several kinds of jobs, and their retention", statements=_second),
+    Migration(number=3, about="priorities, retries, checkpoints, removal", statements=_third),
 )
 """All steps, oldest first."""
 

@@ -71,6 +71,17 @@ class SqlAlchemyDatabase:
         )
         return {row["table_name"] for row in rows}
 
+    def like(self, column: str, value: str) -> str:
+        """A comparison with a pattern."""
+        return f"{column} LIKE :{value} ESCAPE '!'"
+
+    def pattern(self, text: str) -> str:
+        """The pattern as LIKE has it."""
+        plain = text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        if "*" in text or "?" in text:
+            return plain.replace("*", "%").replace("?", "_")
+        return f"%{plain}%"
+
     def lock_schema(self, connection: Connection) -> None:
         """Waits for others who change tables."""
         connection.query("SELECT pg_advisory_xact_lock(:key)", key=_SCHEMA_LOCK)

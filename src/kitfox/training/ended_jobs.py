@@ -1,0 +1,186 @@
+"""The store's queries about jobs that have come to their end: which have been kept long enough.
+
+A job goes in two steps, so that nothing is left behind however the process ends between them: it is
+marked, and from then on hidden; when its files are gone, its rows go.
+"""
+
+import builtins
+import datetime
+from collections.abc import Collection
+
+from kitfox.training.database import Connection, Row
+from kitfox.training.job_records import JobRecords
+from kitfox.training.job_rows import SELECT, now, to_job, to_number
+from kitfox.training.jobs import Job, RetentionRules
+
+__all__ = ["EndedJobs"]
+
+_MAY_GO = (
+    "kind = :kind AND finished IS NOT NULL AND removed IS NULL AND pinned = 0 "
+    "AND promotion <> 'wanted'"
+)
+"""Jobs that retention may take: a pinned one is kept, and one whose model is yet to be promoted."""
+_BYTES = "COALESCE(kept_bytes, output_bytes, 0)"
+"""What a job takes on the disk, as far as that has been measured."""
+
+
+class EndedJobs(JobRecords):
+    """The jobs of one kind, as far as they have ended."""
+
+    def ended_before(self, moment: datetime.datetime, *, limit: int = 1000) -> builtins.list[str]:
+        """The ids of jobs that have come to their end before a moment."""
+        with self.database.read() as connection:
+            rows = connection.query(
+                "SELECT id FROM jobs WHERE kind = :kind AND finished < :moment LIMIT :limit",
+                kind=self.kind.value,
+                moment=to_number(moment),
+                limit=limit,
+            )
+        return [row["id"] for row in rows]
+
+    def expired(
+        self, rules: RetentionRules, moment: datetime.datetime, *, limit: int = 500
+    ) -> builtins.list[Job]:
+        """The jobs that break a rule at a moment, those that ended first before others.
+
+        Pinned jobs are never among them, and do not count; neither do those whose model waits for
+        its promotion.
+        """
+        found: dict[str, Row] = {}
+        with self.database.read() as connection:
+            for rows in (
+                self._too_old(connection, rules, moment, limit),
+                self._too_many(connection, rules, limit),
+                self._too_large(connection, rules, limit),
+            ):
+                found.update((row["id"], row) for row in rows)
+        oldest = sorted(found.values(), key=lambda row: int(row["finished"]))
+        return [to_job(row) for row in oldest[:limit]]
+
+    def unmeasured(self, *, limit: int = 500) -> builtins.list[Job]:
+        """Ended jobs of which nobody has said yet what they take on the disk."""
+        with self.database.read() as connection:
+            rows = connection.query(
+                f"{SELECT} WHERE {_MAY_GO} AND kept_bytes IS NULL LIMIT :limit",
+                kind=self.kind.value,
+                limit=limit,
+            )
+        return [to_job(row) for row in rows]
+
+    def measured(self, kept_bytes: dict[str, int]) -> None:
+        """Notes what jobs take on the disk, by id."""
+        with self.database.write() as connection:
+            for job_id, size in kept_bytes.items():
+                connection.change(
+                    "UPDATE jobs SET kept_bytes = :size WHERE id = :id AND kind = :kind",
+                    size=size,
+                    id=job_id,
+                    kind=self.kind.value,
+                )
+
+    def mark_removed(self, job_ids: Collection[str]) -> builtins.list[Job]:
+        """Hides ended jobs, for good; gives those that were hidden by this call.
+
+        A pinned job is left as it is, and one that has not ended.
+        """
+        marked = []
+        with self.database.write() as connection:
+            for job_id in job_ids:
+                changed = connection.change(
+                    "UPDATE jobs SET removed = :now WHERE id = :id AND kind = :kind "
+                    "AND finished IS NOT NULL AND removed IS NULL AND pinned = 0",
+                    now=now(),
+                    id=job_id,
+                    kind=self.kind.value,
+                )
+                if changed:
+                    marked += connection.query(f"{SELECT} WHERE id = :id", id=job_id)
+        return [to_job(row) for row in marked]
+
+    def removed(self, limit: int = 500) -> builtins.list[Job]:
+        """Hidden jobs whose rows are there still."""
+        with self.database.read() as connection:
+            rows = connection.query(
+                f"{SELECT} WHERE kind = :kind AND removed IS NOT NULL LIMIT :limit",
+                kind=self.kind.value,
+                limit=limit,
+            )
+        return [to_job(row) for row in rows]
+
+    def remove(self, job_ids: Collection[str]) -> None:
+        """Forgets jobs that have come to their end."""
+        with self.database.write() as connection:
+            for job_id in job_ids:
+                which = "id = :id AND kind = :kind AND finished IS NOT NULL"
+                for table in ("job_parameters", "job_logs"):
+                    connection.change(
+                        f"DELETE FROM {table} WHERE job_id = "  # noqa: S608 -- constants
+                        f"(SELECT id FROM jobs WHERE {which})",
+                        id=job_id,
+                        kind=self.kind.value,
+                    )
+                connection.change(
+                    f"DELETE FROM jobs WHERE {which}",  # noqa: S608 -- constants
+                    id=job_id,
+                    kind=self.kind.value,
+                )
+
+    def _too_old(
+        self,
+        connection: Connection,
+        rules: RetentionRules,
+        moment: datetime.datetime,
+        limit: int,
+    ) -> builtins.list[Row]:
+        found: builtins.list[Row] = []
+        for seconds, comparison in ((rules.seconds, "="), (rules.failed_seconds, "<>")):
+            if seconds is not None:
+                found += connection.query(
+                    f"{SELECT} WHERE {_MAY_GO} AND state {comparison} 'COMPLETED' "
+                    "AND finished < :before ORDER BY finished LIMIT :limit",
+                    kind=self.kind.value,
+                    before=_before(moment, seconds),
+                    limit=limit,
+                )
+        return found
+
+    def _too_many(
+        self, connection: Connection, rules: RetentionRules, limit: int
+    ) -> builtins.list[Row]:
+        if rules.count is None:
+            return []
+        total = connection.query(
+            f"SELECT COUNT(*) AS jobs FROM jobs WHERE {_MAY_GO}",  # noqa: S608 -- constants
+            kind=self.kind.value,
+        )[0]["jobs"]
+        return connection.query(
+            f"{SELECT} WHERE {_MAY_GO} ORDER BY finished, number LIMIT :limit",
+            kind=self.kind.value,
+            limit=max(0, min(limit, total - rules.count)),
+        )
+
+    def _too_large(
+        self, connection: Connection, rules: RetentionRules, limit: int
+    ) -> builtins.list[Row]:
+        if rules.bytes is None:
+            return []
+        numbers = (
+            "SELECT number FROM (SELECT number, finished, "  # noqa: S608 -- constants
+            f"SUM({_BYTES}) OVER (ORDER BY finished DESC, number DESC) AS total "
+            f"FROM jobs WHERE {_MAY_GO}) AS sums "
+            "WHERE total > :bytes ORDER BY finished, number LIMIT :limit"
+        )
+        return connection.query(
+            f"{SELECT} WHERE number IN ({numbers})",
+            kind=self.kind.value,
+            bytes=rules.bytes,
+            limit=limit,
+        )
+
+
+def _before(moment: datetime.datetime, seconds: float) -> int | None:
+    """The store's number for a moment so long before; None if there was no such moment."""
+    try:
+        return to_number(moment - datetime.timedelta(seconds=seconds))
+    except OverflowError:
+        return None

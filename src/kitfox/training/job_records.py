@@ -1,0 +1,251 @@
+"""The reading side of the job store: one job, a page of them, what workers are to do.
+
+An object sees the jobs of one kind, as if there were no others, and none that is being removed.
+"""
+
+import builtins
+import copy
+from collections.abc import Collection
+from typing import Self
+
+from kitfox.errors import InvalidArgument, JobNotFound
+from kitfox.training.database import Connection, open_database
+from kitfox.training.job_rows import (
+    SELECT,
+    SELECT_WITH_LOG,
+    numbers,
+    state_names,
+    to_job,
+    to_number,
+)
+from kitfox.training.jobs import Job, JobFilter, JobKind, JobPage, JobState, Order
+from kitfox.training.migrations import migrate
+
+__all__ = ["UNDER_WAY", "JobRecords", "order_of"]
+
+UNDER_WAY = (JobState.RUNNING, JobState.STOPPING, JobState.CANCELING)
+"""The states of jobs that somebody works on."""
+_ORDERS = {
+    JobState.RUNNING: Order.GO,
+    JobState.STOPPING: Order.STOP,
+    JobState.CANCELING: Order.CANCEL,
+}
+
+
+def order_of(state: JobState) -> Order:
+    """What the one who works on a job in that state is to do."""
+    return _ORDERS.get(state, Order.LOST)
+
+
+class JobRecords:
+    """The jobs of one kind in one database, to look at.
+
+    Args:
+        url: `sqlite:///file` or a PostgreSQL URL as SQLAlchemy writes it.
+        kind: Which jobs.
+        create: Whether a SQLite file that does not exist is made.
+        busy_timeout: How long, in seconds, to wait for another process that is writing.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        kind: JobKind = JobKind.TRAINING,
+        create: bool = True,
+        busy_timeout: float = 10.0,
+    ) -> None:
+        self.database = open_database(url, create=create, busy_timeout=busy_timeout)
+        self.version = migrate(self.database)
+        self.kind = kind
+
+    @property
+    def url(self) -> str:
+        """How another process opens the same store."""
+        return self.database.url
+
+    def of(self, kind: JobKind) -> Self:
+        """The jobs of another kind in the same database, over the same connections."""
+        store = copy.copy(self)
+        store.kind = kind
+        return store
+
+    def close(self) -> None:
+        """Lets go of all connections, also of those that `of` shares."""
+        self.database.close()
+
+    def get(self, job_id: str, *, log_tail: bool = True) -> Job:
+        """The job of that id, without its parameters; `JobNotFound` if there is none.
+
+        Args:
+            job_id: Which job.
+            log_tail: Whether the end of its log is read as well.
+        """
+        with self.database.read() as connection:
+            return self._get(connection, job_id, log_tail=log_tail)
+
+    def parameters(self, job_id: str) -> str:
+        """The parameters of that job: JSON text. Those of a prediction go when it ends."""
+        with self.database.read() as connection:
+            rows = connection.query(
+                "SELECT parameters FROM job_parameters JOIN jobs ON job_id = id "
+                "WHERE id = :id AND kind = :kind AND removed IS NULL",
+                id=job_id,
+                kind=self.kind.value,
+            )
+        if not rows:
+            raise self._unknown(job_id)
+        return str(rows[0]["parameters"])
+
+    def list(
+        self,
+        *,
+        states: Collection[JobState] = tuple(JobState),
+        limit: int = 100,
+        offset: int = 0,
+        newest_first: bool = True,
+    ) -> list[Job]:
+        """The jobs in these states, in the order in which they were added, or its reverse."""
+        order = "DESC" if newest_first else "ASC"
+        with self.database.read() as connection:
+            rows = connection.query(
+                f"{SELECT} WHERE kind = :kind AND removed IS NULL "
+                f"AND state IN ({state_names(states)}) "
+                f"ORDER BY number {order} LIMIT :limit OFFSET :offset",
+                kind=self.kind.value,
+                limit=limit,
+                offset=offset,
+            )
+        return [to_job(row) for row in rows]
+
+    def page(
+        self,
+        wanted: JobFilter,
+        *,
+        limit: int = 100,
+        token: str = "",
+        newest_first: bool = True,
+    ) -> JobPage:
+        """Jobs that fit, in the order in which they were added, or its reverse.
+
+        Args:
+            wanted: Which jobs.
+            limit: How many at most.
+            token: The `next_token` of the page before; empty for the first page.
+            newest_first: Whether the one added last comes first.
+        """
+        conditions, values = self._conditions(wanted)
+        if token:
+            conditions.append(f"number {'<' if newest_first else '>'} :after")
+            values["after"] = _number_of(token)
+        order = "DESC" if newest_first else "ASC"
+        with self.database.read() as connection:
+            found = connection.query(
+                f"SELECT number FROM jobs WHERE {' AND '.join(conditions)} "  # noqa: S608 -- constants
+                f"ORDER BY number {order} LIMIT :limit",
+                limit=limit + 1,  # one more tells whether there is a page after
+                **values,
+            )
+            shown = [int(row["number"]) for row in found[:limit]]
+            rows = connection.query(
+                f"{SELECT} WHERE number IN ({numbers(shown)}) ORDER BY number {order}"
+            )
+        more = len(found) > limit and bool(shown)
+        return JobPage(
+            jobs=tuple(to_job(row) for row in rows), next_token=str(shown[-1]) if more else ""
+        )
+
+    def counts(self) -> dict[JobState, int]:
+        """How many jobs there are in each state."""
+        with self.database.read() as connection:
+            rows = connection.query(
+                "SELECT state, COUNT(*) AS jobs FROM jobs "
+                "WHERE kind = :kind AND removed IS NULL GROUP BY state",
+                kind=self.kind.value,
+            )
+        found = {row["state"]: int(row["jobs"]) for row in rows}
+        return {state: found.get(state, 0) for state in JobState}
+
+    def order(self, job_id: str, *, attempt: int) -> Order:
+        """What the one who works on an attempt is to do; nothing is written."""
+        with self.database.read() as connection:
+            return self._order(connection, job_id, attempt)
+
+    def signs(self) -> builtins.list[tuple[str, int, int, str, str]]:
+        """Of each job under way: id, attempt, count of signs of life, host and scheduler."""
+        with self.database.read() as connection:
+            rows = connection.query(
+                "SELECT id, attempt, beats, worker_host, scheduler FROM jobs "  # noqa: S608 -- constants
+                f"WHERE kind = :kind AND state IN ({state_names(UNDER_WAY)}) ORDER BY number",
+                kind=self.kind.value,
+            )
+        return [
+            (row["id"], row["attempt"], row["beats"], row["worker_host"], row["scheduler"])
+            for row in rows
+        ]
+
+    def _order(self, connection: Connection, job_id: str, attempt: int) -> Order:
+        rows = connection.query(
+            "SELECT state FROM jobs WHERE id = :id AND kind = :kind AND attempt = :attempt",
+            id=job_id,
+            kind=self.kind.value,
+            attempt=attempt,
+        )
+        return order_of(JobState(rows[0]["state"])) if rows else Order.LOST
+
+    def _get(self, connection: Connection, job_id: str, *, log_tail: bool = True) -> Job:
+        rows = connection.query(
+            (SELECT_WITH_LOG if log_tail else SELECT)
+            + "WHERE id = :id AND kind = :kind AND removed IS NULL",
+            id=job_id,
+            kind=self.kind.value,
+        )
+        if not rows:
+            raise self._unknown(job_id)
+        return to_job(rows[0])
+
+    def _conditions(self, wanted: JobFilter) -> tuple[builtins.list[str], dict[str, object]]:
+        """What a row must fulfil, in SQL, and the values in it."""
+        conditions = ["kind = :kind", "removed IS NULL"]
+        values: dict[str, object] = {"kind": self.kind.value}
+        if wanted.states != frozenset(JobState):
+            conditions.append(f"state IN ({state_names(wanted.states)})")
+        for column, value in (
+            ("model_name", wanted.model_name),
+            ("promotion", wanted.promotion),
+        ):
+            if value:
+                conditions.append(f"{column} = :{column}")
+                values[column] = value
+        if wanted.module:
+            conditions.append("(module_id = :module OR module_name = :module)")
+            values["module"] = wanted.module
+        if wanted.text:
+            texts = [self.database.like(name, "text") for name in ("id", "model_name")]
+            conditions.append(f"({' OR '.join(texts)})")
+            values["text"] = self.database.pattern(wanted.text)
+        if wanted.created_from is not None:
+            conditions.append("created >= :created_from")
+            values["created_from"] = to_number(wanted.created_from)
+        if wanted.created_before is not None:
+            conditions.append("created < :created_before")
+            values["created_before"] = to_number(wanted.created_before)
+        return conditions, values
+
+    def _unknown(self, job_id: str) -> JobNotFound:
+        return JobNotFound(job_id, f"{self.kind}_id")
+
+    def _count(self, connection: Connection, state: JobState) -> int:
+        rows = connection.query(
+            "SELECT COUNT(*) AS jobs FROM jobs WHERE kind = :kind AND state = :state",
+            kind=self.kind.value,
+            state=state.value,
+        )
+        return int(rows[0]["jobs"])
+
+
+def _number_of(token: str) -> int:
+    """The row that a token stands for."""
+    if token.isascii() and token.isdecimal() and len(token) < 19:
+        return int(token)
+    raise InvalidArgument(f"page_token: {token!r} is none that a page before has given")
