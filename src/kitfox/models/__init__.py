@@ -1,5 +1,6 @@
 """Models: the store on disk, loading, and running them."""
 
+from kitfox.models.cores import library_environment
 from kitfox.models.execution import Execution, InThreads, Submit
 from kitfox.models.executor import Executor, ThreadExecutor
 from kitfox.models.failures import LoadFailure
@@ -43,6 +44,7 @@ __all__ = [
     "collect",
     "files_at",
     "generate",
+    "library_environment",
     "open_model",
     "open_store",
     "read_model_config",

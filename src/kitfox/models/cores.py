@@ -3,10 +3,16 @@
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LibraryThreads", "available_cores", "library_threads"]
+__all__ = ["LibraryThreads", "available_cores", "library_environment", "library_threads"]
+
+_ONNX = "ORT_INTRA_OP_NUM_THREADS"
+_OPEN_MP = "OMP_NUM_THREADS"
+# Names the variables that were set here, for a replica: what the operator said is left alone.
+_CHOSEN = "KITFOX_CHOSEN_VARIABLES"
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -26,6 +32,35 @@ def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     except (OSError, ValueError):
         pass  # no limit is known
     return max(cores, 1)
+
+
+def library_environment(
+    parallel: int, environ: Mapping[str, str], *, processes: int = 0, cores: int = 0
+) -> dict[str, str]:
+    """The variables that give each of several calls its part of a library's threads.
+
+    A session of ONNX Runtime has threads of its own, as many as there are cores, which nothing can
+    change once it is made; where its author names no number, recent versions take this one.
+    What stands in the environment already is the operator's, and is not among them.
+
+    Args:
+        parallel: The calls at the same time; 0: one for each core.
+        environ: The environment.
+        processes: How many processes share the machine for one model; 0: this process runs any.
+        cores: The cores that there are; 0: as it is.
+    """
+    cores = cores or available_cores()
+    shares = {_ONNX: cores // (max(processes, 1) * (parallel or cores))}
+    if processes:
+        # In one process torch's threads are shared out from call to call.
+        shares[_OPEN_MP] = cores // processes
+    chosen = environ.get(_CHOSEN, "").split(",")
+    found = {
+        name: str(max(1, share))
+        for name, share in shares.items()
+        if name not in environ or name in chosen
+    }
+    return {**found, _CHOSEN: ",".join(found)} if found else {}
 
 
 class LibraryThreads:

@@ -22,6 +22,7 @@ from kitfox.models import (
     ModelOpener,
     ModelStore,
     ThreadExecutor,
+    library_environment,
     open_store,
 )
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
@@ -98,6 +99,8 @@ async def start_runtime() -> Runtime:
     sys.executable = os.environ.get(PYTHON_VARIABLE, sys.executable)
     logs.setup(config.log)
     sys.path[:0] = [path for path in config.runtime.python_path if path not in sys.path]
+    # Before any library makes threads.
+    os.environ.update(library_environment(config.models.execution.threads, os.environ))
     table = configured_table(config.runtime, protocols=True)
     registry = metrics.new_registry()
     runtime = _assemble(config, table, registry)

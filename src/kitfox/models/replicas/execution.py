@@ -422,6 +422,7 @@ def _plan(
         model=name,
         path=path,
         threads=threads,
+        replicas=settings.replicas,
         devices=tuple(settings.devices),
         libraries=(module.__module__,) if module is not None else (),
         other_libraries=tuple(others),

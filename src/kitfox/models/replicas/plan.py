@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kitfox.models.cores import library_environment
+
 __all__ = ["Plan"]
 
 # What an embedding process needs to find its Python.
@@ -21,6 +23,8 @@ class Plan:
     """Where it lies."""
     threads: int
     """How many calls a replica runs at the same time."""
+    replicas: int = 1
+    """How many replicas there are."""
     devices: tuple[str, ...] = ()
     """Where the replicas are placed, one after the other."""
     libraries: tuple[str, ...] = ()
@@ -44,6 +48,7 @@ class Plan:
         """The variables of a replica."""
         variables = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_REPLICAS}
         variables |= self.environ
+        variables |= library_environment(self.threads, variables, processes=self.replicas)
         device = self.device(index)
         if device:
             variables["KITFOX_DEVICE"] = device

@@ -81,6 +81,11 @@ class Runners:
         self._waking = False
 
     @property
+    def active(self) -> int:
+        """The threads that are at work."""
+        return self._threads - self._idle
+
+    @property
     def backlog(self) -> bool:
         """Whether there are calls that nobody has begun."""
         return bool(self._queue)

@@ -10,6 +10,7 @@ from typing import Any
 from kitfox.data import DataObjectBase
 from kitfox.errors import Cancelled, KitfoxError
 from kitfox.logs import current_request
+from kitfox.models.cores import library_threads
 from kitfox.models.replicas.failures import Failure, error_of, failure_of
 from kitfox.models.replicas.feed import ReplicaFeed
 from kitfox.models.replicas.messages import (
@@ -44,6 +45,8 @@ class Calls:
     """
 
     def __init__(self, model: ModuleBase, *, threads: int, notes: Notes, outbox: Outbox) -> None:
+        library = library_threads()
+        self._prepare = None if library is None else library.share
         self._model = model
         self.notes = notes
         self.outbox = outbox
@@ -69,6 +72,8 @@ class Calls:
         made = self._contexts[number] = _context(request_id, context, arguments)
         current_request.set(made)
         try:
+            if self._prepare is not None:
+                self._prepare(self.runners.active)
             reply: Message = (RESULT, number, self.method(name)(**arguments))
         except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
             reply = (ERROR, number, failure_of(err))
