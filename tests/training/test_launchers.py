@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from kitfox.training.launchers import Exit, clean_environment
-from kitfox.training.processes import JOB_VARIABLE, is_running, start_token
+from kitfox.training.launchers import AdoptedWorker, Exit, clean_environment
+from kitfox.training.processes import JOB_VARIABLE, is_running, is_same, start_token
+from tests.waiting import wait_for
 
 
 def test_workers_do_not_inherit_what_embeds_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +40,37 @@ def test_a_process_is_known_by_its_number_and_its_start() -> None:
     assert not is_running(os.getpid(), "1@another boot")
     assert not is_running(os.getpid(), "")
     assert start_token(2**22 + 1) == ""
+
+
+@pytest.mark.parametrize(("ending", "status"), [("os._exit(7)", 7), ("os.abort()", -6)])
+def test_how_somebody_else_s_child_ends_is_known(ending: str, status: int) -> None:
+    command = [sys.executable, "-c", GRANDCHILD.format(ending=ending)]
+    pid = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    worker = AdoptedWorker(pid, start_token(pid))
+    assert worker.poll() is None
+    os.kill(pid, signal.SIGUSR1)
+    assert wait_for(worker.poll) == Exit(status=status)
+    # Whether it is still in the table of processes must make no difference.
+    wait_for(lambda: not is_same(pid, worker.start), what="that its parent has fetched its status")
+    assert worker.poll() == Exit(status=status)
+    worker.close()
+
+
+GRANDCHILD = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+pid = os.fork()
+if pid:
+    print(pid, flush=True)
+    os._exit(0)
+os.close(1)
+os.setsid()
+signal.sigwait([signal.SIGUSR1])
+{ending}
+"""
+
+
+def test_of_a_process_that_was_gone_before_nothing_is_known() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert AdoptedWorker(process.pid, "1@then").poll() == Exit(status=None)

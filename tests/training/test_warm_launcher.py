@@ -31,6 +31,7 @@ def launcher_of(trainings: Trainings) -> WarmLauncher:
 @pytest.fixture
 def warm(start_trainings: Start) -> Trainings:
     trainings = start_trainings(launcher="warm")
+    launcher_of(trainings).warm_up()
     wait_for(lambda: launcher_of(trainings).ready, what="the warm process")
     return trainings
 
@@ -105,7 +106,7 @@ def test_a_library_with_threads_is_not_forked(start_trainings: Start, tmp_path: 
     trainings = start_trainings(launcher="warm", libraries=libraries)
     launcher = launcher_of(trainings)
     launcher._libraries = libraries
-    launcher._replace()
+    launcher.warm_up()
     wait_for(lambda: launcher.ready, what="the warm process")
     nursery = nursery_of(trainings)
     job = trainings.ended(trainings.service.start(Empty, {}))
@@ -114,15 +115,60 @@ def test_a_library_with_threads_is_not_forked(start_trainings: Start, tmp_path: 
     assert nursery_of(trainings) != nursery
 
 
-def test_a_library_that_cannot_be_imported_starts_cold_and_fails_alone(
-    start_trainings: Start,
+def test_a_library_that_cannot_be_imported_is_tried_again_later(
+    start_trainings: Start, tmp_path: Path
 ) -> None:
-    libraries = (Library(package="absent_package"),)
+    libraries = (*LIBRARIES, Library(package="late_package", path=str(tmp_path)))
     trainings = start_trainings(launcher="warm", libraries=libraries)
     launcher = launcher_of(trainings)
     launcher._libraries = libraries
-    launcher._replace()
-    for _ in range(2):
+    for _ in range(4):
         found = trainings.ended(trainings.service.start(Empty, {}))
         assert found.state is JobState.ERRORED
-        assert found.reasons == ("No module named 'absent_package'",)
+        assert found.reasons == ("No module named 'late_package'",)
+    (tmp_path / "late_package.py").touch()
+
+    def is_warm() -> bool:
+        """Whether it is, after a training: they are what starts the warm process."""
+        trainings.ended(trainings.service.start(Empty, {}))
+        return launcher.ready
+
+    wait_for(is_warm, what="the warm process")
+    job = trainings.ended(trainings.service.start(Empty, {}))
+    assert job.state is JobState.COMPLETED
+
+
+def test_the_warm_process_comes_with_the_first_training(start_trainings: Start) -> None:
+    trainings = start_trainings(launcher="warm")
+    launcher = launcher_of(trainings)
+    assert launcher._nursery is None
+    assert trainings.ended(trainings.service.start(Empty, {})).state is JobState.COMPLETED
+    wait_for(lambda: launcher.ready, what="the warm process")
+
+
+def test_the_warm_process_goes_when_there_is_nothing_to_train(
+    tmp_path: Path, start_trainings: Start
+) -> None:
+    (tmp_path / "impatient.py").write_text("import __main__; __main__._IDLE = 0.01")
+    libraries = (*LIBRARIES, Library(package="impatient", path=str(tmp_path)))
+    trainings = start_trainings(launcher="warm", libraries=libraries)
+    launcher = launcher_of(trainings)
+    launcher._libraries = libraries
+    launcher.warm_up()
+    nursery = nursery_of(trainings)
+    wait_for(lambda: not start_token(nursery), what="the end of the warm process")
+    assert not launcher.ready
+    assert trainings.ended(trainings.service.start(Empty, {})).state is JobState.COMPLETED
+    assert nursery_of(trainings) != nursery
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSEGV])
+def test_how_a_worker_without_its_warm_process_ended_is_known(
+    warm: Trainings, signal_number: signal.Signals
+) -> None:
+    job = warm.service.start(Waiter, {"gate": "never"})
+    pid = warm.begun(job)
+    os.kill(nursery_of(warm), signal.SIGKILL)
+    wait_for(lambda: not start_token(nursery_of(warm)), what="the end of the warm process")
+    os.kill(pid, signal_number)
+    assert f"signal {signal_number.value} " in warm.ended(job).reasons[0]

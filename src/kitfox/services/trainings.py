@@ -9,6 +9,7 @@ from types import ModuleType
 from kitfox.config import Config
 from kitfox.services.library import import_library
 from kitfox.training import JobStore, Library, Scheduler, TrainingService
+from kitfox.training.launchers import make_launcher
 
 __all__ = ["TrainingService", "open_trainings"]
 
@@ -20,20 +21,22 @@ def open_trainings(config: Config) -> TrainingService:
         KitfoxError: The store cannot be used, or the library cannot be imported.
     """
     store = JobStore(config.store_url)
+    libraries = [
+        Library(package=library.__name__, path=_import_folder(library))
+        for library in map(import_library, config.runtime.libraries or [""])
+    ]
     scheduler = Scheduler(
         store=store,
         max_concurrent=config.training.max_concurrent,
         queue_limit=config.training.queue_limit,
+        launcher=make_launcher(warm=config.training.warm, store_url=store.url, libraries=libraries),
     )
-    libraries = [import_library(name) for name in config.runtime.libraries or [""]]
     return TrainingService(
         store=store,
         scheduler=scheduler,
         output_dir=config.runtime.training.output_dir,
         save_with_id=config.runtime.training.save_with_id,
-        libraries=[
-            Library(package=library.__name__, path=_import_folder(library)) for library in libraries
-        ],
+        libraries=libraries,
         data_base_dir=config.data_streams.file_source_base or "",
     )
 

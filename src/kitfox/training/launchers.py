@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from kitfox.training import job_log, processes
-from kitfox.training.jobs import Job
+from kitfox.training.jobs import Job, Library
 
 __all__ = [
     "STORE_VARIABLE",
@@ -20,6 +20,7 @@ __all__ = [
     "SubprocessLauncher",
     "WorkerHandle",
     "clean_environment",
+    "make_launcher",
     "open_pidfd",
 ]
 
@@ -86,6 +87,30 @@ class Launcher(Protocol):
     def close(self) -> None:
         """Ends what is kept ready for workers to come; running ones go on."""
         ...
+
+
+def make_launcher(
+    *,
+    warm: bool,
+    store_url: str,
+    libraries: Sequence[Library],
+    python: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> Launcher:
+    """How a server starts workers.
+
+    Args:
+        warm: Whether a process with the libraries imported is kept, from which they come.
+        store_url: How the worker opens the job store.
+        libraries: What is imported beforehand.
+        python: The interpreter; `sys.executable` unless given.
+        environ: Variables for the workers, added to the server's own.
+    """
+    if not warm:
+        return SubprocessLauncher(store_url=store_url, python=python, environ=environ)
+    from kitfox.training.warm_launcher import WarmLauncher  # here: it builds on this file
+
+    return WarmLauncher(store_url=store_url, libraries=libraries, python=python, environ=environ)
 
 
 class SubprocessLauncher:
@@ -169,12 +194,17 @@ class ChildWorker:
 
 
 class AdoptedWorker:
-    """A worker that an earlier server started."""
+    """A worker that an earlier server started.
+
+    How it ends is known all the same if it is there when it is adopted, and the kernel is of 2025.
+    """
 
     def __init__(self, pid: int, start: str) -> None:
         self.pid = pid
         self.start = start
         self._pidfd = open_pidfd(pid)
+        # Asked after the descriptor is there, so that it is not a later process of that number.
+        self._is_it = processes.is_same(pid, start)
 
     def fileno(self) -> int | None:
         """Readable at the worker's end."""
@@ -184,7 +214,9 @@ class AdoptedWorker:
         """Looks whether the process is there and still the same."""
         if processes.is_running(self.pid, self.start):
             return None
-        return Exit(status=None)
+        if not self._is_it:
+            return Exit(status=None)
+        return Exit(status=processes.exit_status(self.pid, self.start, self._pidfd))
 
     def close(self) -> None:
         """Stops watching."""

@@ -5,7 +5,7 @@
 If importing has left it with one thread, it forks a worker for each job. If not (numerical
 libraries start theirs), a fork might leave locks held for ever, so it becomes the worker of one job
 itself, and the launcher starts another nursery. It ends when the launcher's end of the socket
-closes; workers go on.
+closes, or when there has been no job for a while; workers go on.
 
 Messages are JSON, one a line:
 
@@ -34,6 +34,8 @@ from kitfox.training.launchers import open_pidfd
 __all__ = ["main"]
 
 _WITHOUT_PIDFD = 0.05
+_IDLE = 600.0
+"""Seconds without a job after which the memory is given back."""
 
 
 class _Line:
@@ -76,8 +78,10 @@ class _Nursery:
     def serve(self) -> int:
         """Waits for jobs; gives the exit status of this process, or of the worker it has become."""
         while True:
-            self._wait()
+            something = self._wait()
             self._reap()
+            if not something and not self._children:
+                return 0
             if not self._readable():
                 continue
             job = self._line.receive()
@@ -89,13 +93,15 @@ class _Nursery:
             if self._fork() == 0:
                 return self._become(job)
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
+        """Sleeps until there is a message or a child has ended; False: nothing for a long time."""
         poller = select.poll()
         poller.register(self._line.socket, select.POLLIN)
         for descriptor in self._children.values():
             if descriptor is not None:
                 poller.register(descriptor, select.POLLIN)
-        poller.poll(_WITHOUT_PIDFD * 1000 if None in self._children.values() else None)
+        pause = _WITHOUT_PIDFD if None in self._children.values() else _IDLE
+        return bool(poller.poll(pause * 1000))
 
     def _readable(self) -> bool:
         poller = select.poll()

@@ -4,12 +4,24 @@ Linux only: everything is read from /proc.
 """
 
 import contextlib
+import fcntl
 import os
 import signal
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["JOB_VARIABLE", "is_running", "kill_group", "peak_memory", "relatives", "start_token"]
+__all__ = [
+    "JOB_VARIABLE",
+    "exit_status",
+    "is_running",
+    "is_same",
+    "kill_group",
+    "peak_memory",
+    "processor_ticks",
+    "relatives",
+    "start_token",
+]
 
 JOB_VARIABLE = "KITFOX_JOB"
 """The environment variable by which a job's processes are known, whatever session they are in."""
@@ -24,6 +36,14 @@ class _Stat:
     state: str
     session: int
     start_ticks: str
+    processor_ticks: int
+    wait_status: int
+
+
+# <linux/pidfd.h>: `struct pidfd_info` of 64 bytes, whose last four are the wait status.
+_PIDFD_INFO_SIZE = 64
+_PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO_SIZE << 16 | 0xFF << 8 | 11
+_PIDFD_INFO_EXIT = 1 << 3
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -34,7 +54,13 @@ def _stat(pid: int) -> _Stat | None:
         return None
     # The second field is the program's name in parentheses, which may hold anything.
     fields = text[text.rindex(")") + 2 :].split()
-    return _Stat(state=fields[0], session=int(fields[3]), start_ticks=fields[19])
+    return _Stat(
+        state=fields[0],
+        session=int(fields[3]),
+        start_ticks=fields[19],
+        processor_ticks=int(fields[11]) + int(fields[12]),
+        wait_status=int(fields[49]),
+    )
 
 
 def start_token(pid: int) -> str:
@@ -43,10 +69,50 @@ def start_token(pid: int) -> str:
     Empty if there is no such process, or only its exit status is left.
     """
     stat = _stat(pid)
-    if stat is None or stat.state in "ZX":
-        return ""
+    return "" if stat is None or stat.state in "ZX" else _token(stat)
+
+
+def _token(stat: _Stat) -> str:
     boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     return f"{stat.start_ticks}@{boot}"
+
+
+def is_same(pid: int, token: str) -> bool:
+    """Whether the process that `start_token` described is there, or its exit status still is."""
+    stat = _stat(pid)
+    return stat is not None and _token(stat) == token
+
+
+def exit_status(pid: int, token: str, pidfd: int | None) -> int | None:
+    """What a process that is nobody's child here exited with; None if the kernel does not tell.
+
+    Until its parent has fetched the status it lies in /proc; afterwards a kernel from 6.15 on
+    keeps it for those who hold a descriptor of the process.
+
+    Args:
+        pid: The process, which has ended.
+        token: Its start, as `start_token` gave it.
+        pidfd: A descriptor of it.
+    """
+    stat = _stat(pid)
+    if stat is not None and stat.state in "ZX" and _token(stat) == token:
+        return os.waitstatus_to_exitcode(stat.wait_status)
+    if pidfd is None:
+        return None
+    info = bytearray(struct.pack("Q", _PIDFD_INFO_EXIT).ljust(_PIDFD_INFO_SIZE, b"\0"))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:  # an older kernel
+        return None
+    (found,) = struct.unpack_from("Q", info)
+    (wait_status,) = struct.unpack_from("i", info, _PIDFD_INFO_SIZE - 4)
+    return os.waitstatus_to_exitcode(wait_status) if found & _PIDFD_INFO_EXIT else None
+
+
+def processor_ticks(pid: int) -> int:
+    """How much time on a processor a process has had; 0 if there is none."""
+    stat = _stat(pid)
+    return 0 if stat is None else stat.processor_ticks
 
 
 def is_running(pid: int, token: str) -> bool:

@@ -31,14 +31,18 @@ log = logs.channel("TRAINING")
 
 _ANSWER_PATIENCE = 5.0
 """For how many seconds a nursery may keep the launcher waiting."""
-_MOST_FAILURES = 3
-"""How many nurseries in a row may fail before no more are started."""
+_FIRST_PAUSE = 1.0
+"""Seconds until a third nursery is started when two have failed; twice as many for each more."""
+_LONGEST_PAUSE = 60.0
+"""The most that it grows to."""
 
 
 class WarmLauncher:
     """Keeps a process with the libraries imported, and starts workers from it.
 
-    A job whose libraries are others, or that comes before the process is ready, gets a cold start.
+    It comes with the first job and goes when there has been none for a while, so a server that
+    trains nothing pays nothing. A job whose libraries are others, or that comes before the process
+    is ready, gets a cold start.
 
     Args:
         store_url: How the worker opens the job store.
@@ -62,6 +66,7 @@ class WarmLauncher:
         self._environ = dict(environ or {})
         self._nursery: _NurseryProcess | None = None
         self._failures = 0
+        self._not_before = 0.0
 
     @property
     def ready(self) -> bool:
@@ -69,30 +74,35 @@ class WarmLauncher:
         return self._ready_nursery() is not None
 
     def prepare(self) -> None:
-        """Starts the process; it is ready in a while."""
-        if self._failures >= _MOST_FAILURES:
+        """Nothing is kept ready for a server that has trained nothing yet."""
+
+    def warm_up(self) -> None:
+        """Starts the process, unless it is there or was tried a moment ago; ready in a while."""
+        if self._nursery is not None or time.monotonic() < self._not_before:
             return
         self._nursery = _NurseryProcess(self._python, clean_environment(self._environ))
         self._nursery.send(libraries=[asdict(library) for library in self._libraries])
 
     def launch(self, job: Job) -> WorkerHandle:
         """Starts a worker from the warm process, if it is ready, else a cold one."""
+        if job.libraries != self._libraries:
+            return self._cold.launch(job)
         nursery = self._ready_nursery()
-        if nursery is None or job.libraries != self._libraries:
+        if nursery is None:
+            self.warm_up()
             return self._cold.launch(job)
         nursery.send(store=self._store_url, job=job.id, attempt=job.attempt, log=job.log_path)
         pid = nursery.started()
         if pid is None:
             # It has died or hangs. Whether it began the job is unknown: the store lets one worker
             # begin an attempt, so a second one does no harm.
-            self._failures += 1
-            self._replace()
+            self._give_up_nursery()
             return self._cold.launch(job)
         self._failures = 0
         if pid == nursery.process.pid:
             self._nursery = None
             nursery.leave()
-            self.prepare()
+            self.warm_up()
             return ChildWorker(nursery.process)
         return ForkedWorker(pid, nursery)
 
@@ -104,20 +114,27 @@ class WarmLauncher:
 
     def _ready_nursery(self) -> "_NurseryProcess | None":
         if self._nursery is not None and self._nursery.process.poll() is not None:
-            self._failures += 1
-            log.warning(
-                "The process that warms up trainings has ended with status %s; "
-                "trainings start cold meanwhile",
-                self._nursery.process.returncode,
-            )
-            self._replace()
+            if self._nursery.process.returncode == 0:  # it has had nothing to do for a while
+                self.close()
+            else:
+                log.warning(
+                    "The process that warms up trainings has ended with status %s; "
+                    "trainings start cold meanwhile",
+                    self._nursery.process.returncode,
+                )
+                self._give_up_nursery()
         if self._nursery is not None and self._nursery.is_ready():
             return self._nursery
         return None
 
-    def _replace(self) -> None:
+    def _give_up_nursery(self) -> None:
+        """Starts another one in its place: at once, or after a pause if that has failed before."""
         self.close()
-        self.prepare()
+        if self._failures:
+            pause = min(_FIRST_PAUSE * 2.0 ** (self._failures - 1), _LONGEST_PAUSE)
+            self._not_before = time.monotonic() + pause
+        self._failures += 1
+        self.warm_up()
 
 
 class _NurseryProcess:
@@ -218,7 +235,9 @@ class ForkedWorker:
         known = self._nursery.exit_of(self.pid, patience=0)
         if known is not None or processes.is_running(self.pid, self.start):
             return known
-        return self._nursery.exit_of(self.pid, patience=1.0) or Exit(status=None)
+        known = self._nursery.exit_of(self.pid, patience=1.0)
+        # Its nursery is gone: then it is somebody else's child, like one that is adopted.
+        return known or Exit(status=processes.exit_status(self.pid, self.start, self._pidfd))
 
     def close(self) -> None:
         """Stops watching."""
