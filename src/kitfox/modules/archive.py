@@ -7,13 +7,21 @@ import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from kitfox.errors import InvalidArgument, ResourceExhausted
 from kitfox.modules.config import CONFIG_FILE
 
-__all__ = ["Archive", "UnsafeArchive", "extract", "find_model_folder", "pack_folder"]
+__all__ = [
+    "Archive",
+    "UnsafeArchive",
+    "extract",
+    "find_model_folder",
+    "iterate_archive",
+    "pack_folder",
+]
 
 Archive: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 """A zip file: its path, its content, or an open file."""
@@ -112,6 +120,55 @@ def pack_folder(folder: str | os.PathLike[str], target: str | os.PathLike[str] |
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for item in sorted(root.rglob("*")):
             archive.write(item, item.relative_to(root).as_posix())
+
+
+def iterate_archive(folder: str | os.PathLike[str], *, chunk: int = 1 << 18) -> Iterator[bytes]:
+    """A folder's files as a zip file in pieces, without compression: memory does not grow with it.
+
+    Args:
+        folder: What to pack; empty folders in it are kept.
+        chunk: About how many bytes a piece has.
+    """
+    root, sink = Path(folder), _Sink()
+    with zipfile.ZipFile(sink, "w", strict_timestamps=False) as archive:
+        for item in sorted(root.rglob("*")):
+            name = item.relative_to(root).as_posix()
+            if item.is_dir():
+                archive.write(item, name)
+                continue
+            member = zipfile.ZipInfo.from_file(item, name, strict_timestamps=False)
+            with item.open("rb") as source, archive.open(member, "w") as target:
+                while data := source.read(chunk):
+                    target.write(data)
+                    if sink.size >= chunk:
+                        yield sink.take()
+    yield sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """Keeps what is written until it is taken; it is no file to go back in."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def writable(self) -> bool:
+        """It is there to be written to."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Keeps a piece."""
+        piece = bytes(data)
+        self._pieces.append(piece)
+        self.size += len(piece)
+        return len(piece)
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        self.size = 0
+        return taken
 
 
 def _open(archive: Archive) -> zipfile.ZipFile:
