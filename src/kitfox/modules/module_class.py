@@ -62,6 +62,8 @@ class ModuleBase:
     """The signature of `run`; None when the module has none."""
     TRAIN_SIGNATURE: ClassVar[MethodSignature | None] = None
     """The signature of `train`; None when the module cannot be trained."""
+    TRAIN_RETRIES: ClassVar[int | None] = None
+    """How often a training is begun again when its process dies; None: as the server has it."""
     tasks: ClassVar[list[type[TaskBase]]] = []
     """What the module does, its own tasks before those of its parents."""
 

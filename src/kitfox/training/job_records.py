@@ -25,6 +25,8 @@ __all__ = ["UNDER_WAY", "JobRecords", "order_of"]
 
 UNDER_WAY = (JobState.RUNNING, JobState.STOPPING, JobState.CANCELING)
 """The states of jobs that somebody works on."""
+_MOST_VALUES = 500
+"""How many values a query takes: not all databases take more than a thousand."""
 _ORDERS = {
     JobState.RUNNING: Order.GO,
     JobState.STOPPING: Order.STOP,
@@ -154,6 +156,25 @@ class JobRecords:
         return JobPage(
             jobs=tuple(to_job(row) for row in rows), next_token=str(shown[-1]) if more else ""
         )
+
+    def these(self, job_ids: Collection[str]) -> builtins.list[Job]:
+        """Those of some jobs that are there, as in a page."""
+        found: builtins.list[Job] = []
+        wanted = builtins.list(job_ids)
+        with self.database.read() as connection:
+            for start in range(0, len(wanted), _MOST_VALUES):
+                values = {
+                    f"id{number}": job_id
+                    for number, job_id in enumerate(wanted[start : start + _MOST_VALUES])
+                }
+                places = ", ".join(f":{name}" for name in values)
+                rows = connection.query(
+                    f"{SELECT} WHERE kind = :kind AND removed IS NULL AND id IN ({places})",
+                    kind=self.kind.value,
+                    **values,
+                )
+                found += [to_job(row) for row in rows]
+        return found
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs there are in each state."""
