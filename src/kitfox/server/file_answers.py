@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from kitfox.data import DataObjectBase, File
 
-__all__ = ["file_answer"]
+__all__ = ["disposition", "file_answer"]
 
 _ANY_TYPE = "application/octet-stream"
 
@@ -27,7 +27,7 @@ async def file_answer(result: DataObjectBase) -> tuple[list[tuple[bytes, bytes]]
         name, kind = described.filename or "", described.type or ""
     headers = [
         (b"content-type", _content_type(kind).encode()),
-        (b"content-disposition", _disposition(name)),
+        (b"content-disposition", disposition(name)),
     ]
     return headers, buffer.getvalue()
 
@@ -40,7 +40,8 @@ def _content_type(kind: str) -> str:
     return kind
 
 
-def _disposition(name: str) -> bytes:
+def disposition(name: str) -> bytes:
+    """The header that tells a client what a file may be called."""
     name = "".join(letter if letter.isprintable() else "_" for letter in name)
     if not name:
         return b"attachment"

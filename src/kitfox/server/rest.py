@@ -1,8 +1,8 @@
 """REST: a method of the table as an HTTP endpoint.
 
 A request's body or query becomes the fields of the method (`rest_bodies`), its handler's result a
-JSON answer, a file, or a stream of events (`rest_streams`); what goes wrong becomes a status and a
-body (`answers`).
+JSON answer, a file, a stream of events (`rest_streams`) or a download (`rest_downloads`); what goes
+wrong becomes a status and a body (`answers`).
 """
 
 import time
@@ -22,11 +22,13 @@ from kitfox.server.calls import Calls
 from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip
 from kitfox.server.file_answers import file_answer
 from kitfox.server.media_types import JSON, choose
+from kitfox.server.rest_downloads import RestDownloadMethod
 from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import RestStreamMethod
 from kitfox.services.methods import Handler, Method, StreamHandler
 
 __all__ = [
+    "RestDownloadMethod",
     "RestMethod",
     "RestStreamMethod",
     "rest_endpoint",
@@ -43,10 +45,11 @@ def rest_endpoint(
     settings: Server,
     calls: Calls,
     metrics: CallMetrics,
-) -> "RestMethod | RestStreamMethod":
+) -> "RestMethod | RestStreamMethod | RestDownloadMethod":
     """The endpoint of a method that has a route, with streams or without."""
     kind: Any = RestStreamMethod if method.is_streaming else RestMethod
-    made: RestMethod | RestStreamMethod = kind(
+    kind = RestDownloadMethod if method.is_download else kind
+    made: RestMethod | RestStreamMethod | RestDownloadMethod = kind(
         method, handler, settings=settings, calls=calls, metrics=metrics
     )
     return made

@@ -30,7 +30,7 @@ from kitfox.server.rest_bodies import BodyReader
 from kitfox.server.rest_endpoint import RestEndpoint
 from kitfox.services.methods import Context, Method, StreamHandler
 
-__all__ = ["RestStreamMethod"]
+__all__ = ["RestStreamMethod", "SingleRequest"]
 
 _CONTENT_TYPE = (b"content-type", JSON)
 
@@ -96,7 +96,7 @@ class RestStreamMethod(RestEndpoint):
 
     async def _run(
         self,
-        requests: "_Request | _Lines",
+        requests: "SingleRequest | _Lines",
         context: Context,
         answer: "EventStream | _SingleAnswer",
         form: StreamFormat,
@@ -111,10 +111,10 @@ class RestStreamMethod(RestEndpoint):
 
     async def _requests(
         self, scope: Scope, headers: HeaderDict, receive: Receive, call: Call
-    ) -> "_Request | _Lines":
+    ) -> "SingleRequest | _Lines":
         """The messages for the handler, as far as they must be read before it begins."""
         if not self._method.input_streaming:
-            return _Request(await self._read(scope, headers, receive, call))
+            return SingleRequest(await self._read(scope, headers, receive, call))
         context = call.context
         _check_lines(headers)
         context.model_id = _model_id(scope, headers)
@@ -136,7 +136,7 @@ class RestStreamMethod(RestEndpoint):
         return requests
 
 
-class _Request(AsyncIterator[bytes]):
+class SingleRequest(AsyncIterator[bytes]):
     """The one message of a call without a stream of requests; it has been read already."""
 
     def __init__(self, fields: dict[str, Any]) -> None:

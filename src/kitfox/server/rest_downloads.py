@@ -1,0 +1,119 @@
+"""REST's downloads: the pieces of a file, sent as they are made."""
+
+import time
+from contextlib import aclosing, suppress
+from typing import Any
+
+from kitfox.config import Server
+from kitfox.errors import Cancelled, Code
+from kitfox.metrics import CallMetrics
+from kitfox.server.answers import send_failure
+from kitfox.server.asgi import Receive, Scope, Send, header_dict
+from kitfox.server.calls import Calls
+from kitfox.server.file_answers import disposition
+from kitfox.server.rest_endpoint import RestEndpoint, log
+from kitfox.server.rest_streams import SingleRequest
+from kitfox.services.methods import Context, Method, StreamHandler
+
+__all__ = ["RestDownloadMethod"]
+
+_ZIP = b"application/zip"
+
+
+class RestDownloadMethod(RestEndpoint):
+    """A method whose responses are the pieces of a zip file (`ArchivePart`) as a REST endpoint.
+
+    A failure before the first piece has a status of its own. After it, the connection is given up:
+    that is how a client of HTTP is told that a file is not complete.
+
+    Args:
+        method: The row of the method table; it has a route.
+        handler: What does its work.
+        settings: Where the limits are.
+        calls: Keeps the calls in flight.
+        metrics: Counts the calls.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        handler: StreamHandler,
+        *,
+        settings: Server,
+        calls: Calls,
+        metrics: CallMetrics,
+    ) -> None:
+        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        started = time.perf_counter()
+        headers = header_dict(scope)
+        context = self._context(scope, headers)
+        answer = _File(send, context)
+        try:
+            self._set_deadline(context, headers)
+            with self._calls.open(context) as call:
+                fields = await self._read(scope, headers, receive, call)
+                await self._send_pieces(SingleRequest(fields), context, answer)
+        except Exception as err:
+            failure = self._failure(err, context, started)
+            if answer.has_started:
+                log.warning("%s: the download was broken off: %s", self._method.name, failure)
+                raise
+            with suppress(Exception):  # nobody may be there to read it
+                await send_failure(send, failure, context.request_id)
+            return
+        self._metrics.count(self._method.name, Code.OK, context.model_id, started)
+        with suppress(Exception):
+            await answer.end()
+
+    async def _send_pieces(
+        self, requests: SingleRequest, context: Context, answer: "_File"
+    ) -> None:
+        batches = self._handler(requests, context, decode=requests.decode, encode=answer.encode)
+        async with aclosing(batches):
+            async for batch in batches:
+                await answer.send(b"".join(batch))
+
+
+class _File:
+    """The answer to one call, as far as it has been sent."""
+
+    def __init__(self, send: Send, context: Context) -> None:
+        self._send = send
+        self._context = context
+        self._name = ""
+        self.has_started = False
+
+    def encode(self, part: Any) -> bytes:
+        """The bytes of a piece; the first one brings the file's name."""
+        self._name = self._name or part.filename or ""
+        data: bytes = part.data
+        return data
+
+    async def send(self, piece: bytes) -> None:
+        """Sends a piece."""
+        try:
+            if not self.has_started:
+                self.has_started = True
+                await self._send(
+                    {"type": "http.response.start", "status": 200, "headers": self._headers()}
+                )
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        except Exception as err:
+            # Whatever class it is: each ASGI server has its own for a client that is gone.
+            raise Cancelled("the client went away") from err
+
+    async def end(self) -> None:
+        """Ends the answer."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"content-type", _ZIP),
+            (b"content-disposition", disposition(self._name)),
+            (b"cache-control", b"no-store"),
+            (b"x-request-id", self._context.request_id.encode()),
+        ]
