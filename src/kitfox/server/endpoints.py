@@ -30,6 +30,7 @@ class CallGroups:
         self.checks = Calls(settings)
         self.watches = Calls(settings)
         self.reflections = Calls(settings)
+        self.followers = Calls(settings)
 
     def of(self, purpose: Purpose) -> Calls:
         """Those of methods with this purpose."""
@@ -40,6 +41,9 @@ class CallGroups:
                 return self.watches
             case Purpose.REFLECTION:
                 return self.reflections
+            case Purpose.TRAINING_FOLLOW:
+                # They last as long as a training does, and do next to nothing.
+                return self.followers
             case _:
                 return self.clients
 

@@ -35,6 +35,7 @@ from kitfox.services.handlers import Services
 from kitfox.services.health import Health
 from kitfox.services.prediction_jobs import PredictionJobs, open_prediction_jobs
 from kitfox.services.reflection import Descriptions
+from kitfox.services.training_events import TrainingEvents
 from kitfox.services.trainings import TrainingService, open_trainings
 from kitfox.services.warm_up import WarmUp
 
@@ -52,6 +53,7 @@ class Runtime:
     endpoints: Endpoints
     models: ModelManager
     trainings: TrainingService
+    events: TrainingEvents
     jobs: PredictionJobs
     health: Health
     metrics_server: WSGIServer | None
@@ -71,6 +73,7 @@ class Runtime:
         """Reports bad health from now on: the server is about to stop."""
         self.health.drain()
         self.jobs.drain()
+        self.events.drain()
 
     async def close(self) -> None:
         """Stops taking work; trainings that run go on in their processes.
@@ -141,11 +144,13 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
     jobs = open_prediction_jobs(
         config, methods=table, models=models, store=trainings.store, explain=as_kitfox_error
     )
+    events = TrainingEvents(trainings)
     calls = CallGroups(config.server)
     metrics.watch_calls(registry, lambda: len(calls.clients), lambda: calls.probes)
     services = Services(
         models=models,
         trainings=trainings,
+        events=events,
         jobs=jobs,
         health=health,
         descriptions=Descriptions(table),
@@ -163,6 +168,7 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
         endpoints=endpoints,
         models=models,
         trainings=trainings,
+        events=events,
         jobs=jobs,
         health=health,
         metrics_server=_open_metrics(config, registry),

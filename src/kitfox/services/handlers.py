@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,9 +31,13 @@ from kitfox.services.management import SIZE_FACTOR, Deployment, ModelManagement
 from kitfox.services.methods import Context, Handler, Method, Purpose, StreamHandler
 from kitfox.services.model_mesh import ModelMesh
 from kitfox.services.reflection import Descriptions, Reflection
-from kitfox.training import Job, JobState
+from kitfox.services.training_download import TrainingDownload
+from kitfox.services.training_events import TrainingEvents
+from kitfox.services.training_management import TrainingRecords
+from kitfox.services.training_options import training_options
+from kitfox.training import Job, JobState, TrainingService
 
-__all__ = ["Predictions", "Services", "Trainings", "bind"]
+__all__ = ["Predictions", "Services", "TrainingHandler", "bind"]
 
 
 _REFRESH_SECONDS = 5.0
@@ -47,26 +50,10 @@ _MANAGEMENT = {
     *(Purpose.MODEL_RELOAD, Purpose.MODEL_PROMOTE, Purpose.MODEL_ROLL_BACK),
     *(Purpose.QUARANTINE_LIST, Purpose.QUARANTINE_CLEAR),
 }
-
-
-class Trainings(Protocol):
-    """What the handlers need of the training service."""
-
-    def start(
-        self,
-        module_cls: type[ModuleBase],
-        parameters: Mapping[str, Any],
-        model_name: str = "",
-        *,
-        model_paths: Mapping[str, str] | None = None,
-    ) -> Job:
-        """Records a training and wakes the scheduler; durable when it returns."""
-
-    def get(self, training_id: str) -> Job:
-        """The training's record."""
-
-    def cancel(self, training_id: str) -> Job:
-        """Asks for its end."""
+_TRAININGS = {
+    *(Purpose.TRAINING_LIST, Purpose.TRAINING_SHOW, Purpose.TRAINING_LOG),
+    *(Purpose.TRAINING_RETRY, Purpose.TRAINING_REPEAT, Purpose.TRAINING_PIN),
+}
 
 
 class Predictions(Protocol):
@@ -85,7 +72,9 @@ class TrainingHandler:
         store: Where models are found that a training starts from.
     """
 
-    def __init__(self, module: type[ModuleBase], trainings: Trainings, store: ModelStore) -> None:
+    def __init__(
+        self, module: type[ModuleBase], trainings: TrainingService, store: ModelStore
+    ) -> None:
         self._trainings = trainings
         self._module = module
         self._store = store
@@ -109,7 +98,14 @@ class TrainingHandler:
             pointer = getattr(parameters, key, None)
             if isinstance(pointer, ModelPointer):
                 paths[pointer.model_id] = self._find(pointer.model_id)
-        return self._trainings.start(self._module, values, name, model_paths=paths)
+        return self._trainings.start(
+            self._module,
+            values,
+            name,
+            model_paths=paths,
+            options=training_options(context.metadata),
+            request_id=context.request_id,
+        )
 
     def _find(self, model_id: str) -> str:
         path = self._store.find(model_id)
@@ -140,7 +136,7 @@ class TrainingManagement:
         models: Where a model is loaded that a training has replaced, perhaps.
     """
 
-    def __init__(self, trainings: Trainings, models: ModelManager) -> None:
+    def __init__(self, trainings: TrainingService, models: ModelManager) -> None:
         self._trainings = trainings
         self._models = models
 
@@ -232,7 +228,8 @@ class Services:
     """What does the work of all methods."""
 
     models: ModelManager
-    trainings: Trainings
+    trainings: TrainingService
+    events: TrainingEvents
     jobs: Predictions
     health: Health
     descriptions: Descriptions
@@ -248,6 +245,8 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
         return ModelManagement(models).handler(method.purpose)
     if method.purpose in _MESH:
         return ModelMesh(models).handler(method.purpose)
+    if method.purpose in _TRAININGS:
+        return TrainingRecords(services.trainings, models).handler(method.purpose)
     match method.purpose:
         case Purpose.INFERENCE if method.is_streaming:
             return StreamingInferenceHandler(method, models)
@@ -268,6 +267,10 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
             return TrainingManagement(services.trainings, models).status
         case Purpose.TRAINING_CANCEL:
             return TrainingManagement(services.trainings, models).cancel
+        case Purpose.TRAINING_FOLLOW:
+            return services.events.follow
+        case Purpose.TRAINING_DOWNLOAD:
+            return TrainingDownload(services.trainings)
         case Purpose.JOB_START | Purpose.JOB_STATUS | Purpose.JOB_RESULT | Purpose.JOB_CANCEL:
             return services.jobs.handler(method)
         case Purpose.HEALTH_CHECK:
