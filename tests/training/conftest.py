@@ -21,32 +21,42 @@ from kitfox.training import (
     WarmLauncher,
 )
 from kitfox.training.processes import is_running
+from tests.training.postgresql import postgresql
 from tests.waiting import wait_for
 
 LIBRARIES = (Library(package="trainers", path=str(Path(__file__).parent)),)
 """The author's package that the tests train with."""
 
 
-POSTGRESQL = os.environ.get("KITFOX_TEST_POSTGRESQL", "")
-"""A server to test with, as `postgresql+psycopg://user@host/database`."""
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server."""
+    with postgresql() as url:
+        yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRESQL else ["sqlite"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty store, in each kind of database that is there."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'jobs.sqlite3'}"
-        return
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """The URL of an empty store in PostgreSQL."""
     import sqlalchemy
 
     schema = f"kitfox_{uuid.uuid4().hex}"
-    engine = sqlalchemy.create_engine(POSTGRESQL)
+    engine = sqlalchemy.create_engine(postgresql_server)
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text(f"CREATE SCHEMA {schema}"))
-    yield f"{POSTGRESQL}?options=-csearch_path%3D{schema}"
+    joint = "&" if "?" in postgresql_server else "?"
+    yield f"{postgresql_server}{joint}options=-csearch_path%3D{schema}"
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text(f"DROP SCHEMA {schema} CASCADE"))
     engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store, in each kind of database that is there."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.sqlite3'}"
+    return str(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from kitfox.training import Job, JobStore
 from kitfox.training.database import Database, SqliteDatabase, open_database
 from kitfox.training.migrations import MIGRATIONS, Migration, migrate
 
+Make = Callable[..., Job]
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -165,9 +167,7 @@ def broken(database: Database) -> list[str]:
     return ["CREATE TABLE half (x INTEGER)", "CREATE nonsense"]
 
 
-def test_an_older_store_is_brought_up_and_keeps_its_jobs(
-    file: Path, make_job: Callable[..., Job]
-) -> None:
+def test_an_older_store_is_brought_up_and_keeps_its_jobs(file: Path, make_job: Make) -> None:
     store = JobStore(f"sqlite:///{file}")
     store.add(make_job())
     steps = [
@@ -182,7 +182,7 @@ def test_an_older_store_is_brought_up_and_keeps_its_jobs(
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 def test_a_store_of_each_earlier_version_is_brought_up(
-    store_url: str, make_job: Callable[..., Job], version: int
+    store_url: str, make_job: Make, version: int
 ) -> None:
     database = open_database(store_url, create=True, busy_timeout=1)
     assert migrate(database, MIGRATIONS[:version]) == version
@@ -243,3 +243,26 @@ def test_the_store_is_for_its_owner_alone(tmp_path: Path) -> None:
     finally:
         store.close()
     assert set(modes.values()) == {0o600}, modes
+
+
+def test_who_is_silent_in_a_transaction_loses_it(postgresql_url: str, make_job: Make) -> None:
+    """A process that was stopped in the middle of one keeps nobody else from the jobs."""
+    store = JobStore(postgresql_url)
+    store.add(make_job(id="job"))
+    with store.database.read() as connection:
+        shown = connection.query("SHOW idle_in_transaction_session_timeout")
+    assert [list(row.values()) for row in shown] == [["30s"]]
+
+    def be_silent() -> None:
+        with store.database.write() as connection:
+            connection.change("SET idle_in_transaction_session_timeout = '50ms'")
+            connection.change("UPDATE jobs SET model_name = 'lost'")
+            store.set("job", pinned=True)  # waits for the row, and gets it
+            connection.query("SELECT 1")
+
+    with pytest.raises(Unavailable) as caught:
+        be_silent()
+    assert "\n" not in str(caught.value)
+    found = store.get("job")
+    assert (found.pinned, found.model_name) == (True, "")
+    store.close()

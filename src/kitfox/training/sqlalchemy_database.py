@@ -7,7 +7,9 @@ import contextlib
 from collections.abc import Iterator
 
 import sqlalchemy
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from kitfox.errors import Code, InvalidArgument, Unavailable
 from kitfox.training.database import Connection, Row, StoreError
@@ -16,6 +18,18 @@ __all__ = ["SqlAlchemyDatabase"]
 
 _SCHEMA_LOCK = 0x6B6974666F78
 """The number of the advisory lock: `kitfox` in ASCII."""
+
+
+_IDLE_SECONDS = 30
+"""How long a transaction may be open with nothing said in it: one whose process has been stopped in
+the middle must not keep its rows from all others."""
+
+
+def _limit_idleness(raw: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    cursor = raw.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+    cursor.close()
+    raw.commit()
 
 
 class _SqlAlchemyConnection:
@@ -42,6 +56,7 @@ class SqlAlchemyDatabase:
     def __init__(self, url: str) -> None:
         try:
             self._engine = sqlalchemy.create_engine(url, pool_pre_ping=True)
+            sqlalchemy.event.listen(self._engine, "connect", _limit_idleness)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise InvalidArgument(f"The job store URL cannot be used: {error}") from error
         self.url = url
@@ -94,8 +109,9 @@ class SqlAlchemyDatabase:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as error:
-            why = f"The job store {self.name} cannot be reached: {error.orig}"
-            raise Unavailable(why) from error
         except DBAPIError as error:
-            raise StoreError(self.name, f"failed: {error.orig}", code=Code.INTERNAL) from error
+            text = str(error.orig).strip().replace("\n", "; ")
+            if isinstance(error, OperationalError) or error.connection_invalidated:
+                why = f"The job store {self.name} cannot be reached: {text}"
+                raise Unavailable(why) from error
+            raise StoreError(self.name, f"failed: {text}", code=Code.INTERNAL) from error
