@@ -75,6 +75,8 @@ class Moody(ModuleBase):
             raise ValueError("the weights are of another kind")
         if mood == "faints":
             os._exit(3)
+        if mood == "dawdles" or (mood == "tires" and Path(model_path, "tired").exists()):
+            time.sleep(60)
         if mood == "forgets":
             flag = Path(model_path) / "once"
             if flag.exists():

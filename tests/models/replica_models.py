@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from kitfox.models.replicas.supervisor import Backoff
 from kitfox.modules import RequestContext
 from tests.models.moody import Aloof, Moody, Said
 
-__all__ = ["Background", "Settings", "alive", "ask", "model_folder", "opened", "until"]
+__all__ = ["Background", "Settings", "alive", "ask", "model_folder", "opened", "until", "workers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +44,8 @@ async def opened(
     on_change: Callable[[], None] | None = None,
     backoff: Callable[[], Backoff] = Backoff,
     all_ready: bool = True,
+    warm_up: Callable[[InProcesses], Awaitable[None]] | None = None,
+    load_seconds: float = 0.0,
     **settings: Any,
 ) -> AsyncIterator[InProcesses]:
     """The replicas of a model, until the end of the block; then nothing of them is left."""
@@ -56,6 +58,8 @@ async def opened(
         libraries=(),
         on_change=on_change,
         backoff=backoff,
+        warm_up=warm_up,
+        load_seconds=load_seconds,
     )
     try:
         if all_ready:
@@ -91,6 +95,19 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def workers() -> set[int]:
+    """The replica processes of this process."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"kitfox.models.replicas.worker" in words and str(os.getpid()).encode() in words:
+            found.add(int(entry.name))
+    return found
 
 
 class Background:

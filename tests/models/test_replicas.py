@@ -16,6 +16,7 @@ from kitfox.errors import (
     DeadlineExceeded,
     NotFound,
     ResourceExhausted,
+    Unavailable,
     ValidationError,
 )
 from kitfox.logs import current_request
@@ -24,7 +25,7 @@ from kitfox.models.replicas.failures import ReplicaError
 from kitfox.models.streams import RequestFeed, split
 from kitfox.modules import GrpcRequestContext, RequestContext
 from tests.models.moody import Aloof, Moody, Numbers, Said
-from tests.models.replica_models import Background, ask, model_folder, opened, until
+from tests.models.replica_models import Background, ask, model_folder, opened, until, workers
 
 
 @pytest.fixture
@@ -299,6 +300,83 @@ def test_a_model_that_does_not_load_says_why(
         assert isinstance(told, LoadFailed)
         if mood == "sulks":
             assert "I do not want to" in told.log_tail
+
+    asyncio.run(run())
+
+
+def test_a_load_that_hangs_is_given_up(tmp_path: Path) -> None:
+    path = model_folder(tmp_path / "moody", mood="dawdles")
+    others = workers()
+
+    async def run() -> None:
+        with pytest.raises(Unavailable, match=r"within 0\.5 s \(setting models\.load_seconds\)"):
+            async with opened(path, load_seconds=0.5, replicas=2):
+                pytest.fail("it was loaded")
+        assert workers() == others
+
+    asyncio.run(run())
+
+
+def test_a_restart_that_hangs_is_given_up_and_tried_again(tmp_path: Path) -> None:
+    path = model_folder(tmp_path / "moody", mood="tires")
+    others = workers()
+
+    async def run() -> None:
+        async with opened(path) as execution:
+            (path / "tired").touch()
+            execution._load_seconds = 0.5
+            with pytest.raises(Unavailable, match="exited with status 5"):
+                await ask(execution, "exit 5")
+            (state,) = await until(lambda: [it for it in execution.replicas if it.restarts > 1])
+            assert "did not load within 0.5 s" in state.last_error
+            execution._load_seconds = 0
+            (path / "tired").unlink()
+            await until(lambda: execution.ready)
+            assert (await ask(execution, "awake")).text == "awake"
+            await until(lambda: len(workers() - others) == 1)
+
+    asyncio.run(run())
+
+
+def test_each_replica_is_warmed_up_whenever_it_is_started(moody: Path) -> None:
+    warm: list[int] = []
+
+    async def warm_up(replica: InProcesses) -> None:
+        assert replica.module is Moody
+        first = await ask(replica, "sleep 0.01")
+        assert (await ask(replica, "again")).pid == first.pid
+        found = await _in_thread(replica.function("split"), text="3 part")
+        assert {said.pid for said in found} == {first.pid}
+        warm.append(first.pid)
+
+    async def run() -> None:
+        async with opened(moody, replicas=2, warm_up=warm_up) as execution:
+            assert sorted(warm) == sorted(state.pid for state in execution.replicas)
+            assert execution.figures().calls == 0
+            with pytest.raises(Unavailable):
+                await ask(execution, "exit 5")
+            await until(lambda: len(warm) == 3)
+            await until(lambda: all(state.state == "ready" for state in execution.replicas))
+            assert {state.pid for state in execution.replicas} <= set(warm)
+            answers = await asyncio.gather(*(ask(execution, f"text {i}") for i in range(20)))
+            assert [answer.text for answer in answers] == [f"text {i}" for i in range(20)]
+
+    asyncio.run(run())
+
+
+def test_a_replica_that_does_not_warm_up_does_not_serve(moody: Path) -> None:
+    others = workers()
+
+    async def run() -> None:
+        for text, error in (("fail value", ValueError), ("exit 4", Unavailable)):
+
+            async def warm_up(replica: InProcesses, text: str = text) -> None:
+                await ask(replica, text)
+
+            with pytest.raises(error):
+                async with opened(moody, warm_up=warm_up):
+                    pytest.fail("it was taken for ready")
+            await until(lambda: workers() == others)
 
     asyncio.run(run())
 

@@ -84,6 +84,15 @@ def test_a_model_that_does_not_load_says_why(server: ManagedServer) -> None:
     assert "config.yml" in shown["last_error"]
 
 
+def test_a_model_in_its_own_process_is_warmed_up_there(server: ManagedServer) -> None:
+    for name, word in (("apart", "World"), ("apart-broken", "")):
+        warm_up = [{"text_input": {"name": word}}]
+        server.write(name, "Hi", execution={"mode": "process"}, warm_up=warm_up)
+    assert server.greeting("apart") == "Hi"
+    assert server.show("apart").json["calls"] == 1
+    assert "warm_up[0]: text_input.name: exp" in server.ask("apart-broken").json["details"]
+
+
 def test_other_files_are_loaded_when_told(server: ManagedServer) -> None:
     server.write("renewed", "Old")
     assert server.greeting("renewed") == "Old"

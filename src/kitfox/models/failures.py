@@ -19,7 +19,7 @@ from kitfox.models.load_output import log_of
 from kitfox.modules import ModelConfigError
 from kitfox.modules.manifest import DamagedModel, IncompleteModel
 
-__all__ = ["Failures", "LoadFailure", "load_failure", "not_found", "reason_of"]
+__all__ = ["Failures", "LoadFailure", "load_failure", "not_found", "reason_of", "too_slow"]
 
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 300.0
@@ -122,6 +122,11 @@ def load_failure(model_id: str, cause: BaseException) -> KitfoxError:
     if isinstance(cause, FileNotFoundError | ValueError) and not damaged:
         return not_found(model_id, cause)
     return Internal(f"Model {model_id} failed to load. Nested error: {reason_of(cause)}")
+
+
+def too_slow(seconds: float) -> Unavailable:
+    """A load that was given up."""
+    return Unavailable(f"it did not load within {seconds:g} s (setting models.load_seconds)")
 
 
 def not_found(model_id: str, cause: BaseException) -> KitfoxError:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 __all__ = ["LoadOutput", "OutputTail", "keep_log", "log_of"]
 
 _TAIL_LINES = 100
-_TRACE_LINES = 20
+_TRACE_LINES = 40
 _LONGEST_LINE = 8192
 _ATTRIBUTE = "log_tail"
 

@@ -17,12 +17,13 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from kitfox.errors import Unavailable
 from kitfox.models.execution import InThreads
+from kitfox.models.failures import too_slow
 from kitfox.models.identity import Files, files_at, files_if_any
 from kitfox.models.inline import Inline
 from kitfox.models.load_output import LoadOutput, keep_log
 from kitfox.models.load_threads import LoadThreads, Slots
 from kitfox.models.loaded import LoadedModel
-from kitfox.models.opening import OpenedModel, open_model
+from kitfox.models.opening import OpenedModel, Preparation, open_model
 from kitfox.models.process_memory import resident_bytes
 from kitfox.models.settings import ExecutionSettings
 from kitfox.models.watchdog import Watchdog
@@ -35,8 +36,10 @@ T = TypeVar("T")
 class OpenModel(Protocol):
     """Loads models to where they are to run."""
 
-    def __call__(self, name: str, path: Path) -> Awaitable[OpenedModel]:
-        """The model at a path, under a name."""
+    def __call__(
+        self, name: str, path: Path, *, preparation: Preparation
+    ) -> Awaitable[OpenedModel]:
+        """The model at a path, under a name, prepared."""
 
     def close(self) -> None:
         """Gives back what it has; the models go on."""
@@ -73,8 +76,8 @@ class ModelOpener:
         self._loaders = LoadThreads()
         self._watchdog = Watchdog()
 
-    async def __call__(self, name: str, path: Path) -> OpenedModel:
-        """The model at a path, where it is to run."""
+    async def __call__(self, name: str, path: Path, *, preparation: Preparation) -> OpenedModel:
+        """The model at a path, where it is to run, prepared."""
         loop = asyncio.get_running_loop()
         settings = await asyncio.to_thread(self._settings.of, name, path)
         return await open_model(
@@ -82,6 +85,7 @@ class ModelOpener:
             path,
             settings=settings,
             loop=loop,
+            preparation=preparation,
             loaders=self._loaders,
             most_threads=self._threads,
             watchdog=self._watchdog,
@@ -103,7 +107,8 @@ class ModelLoader:
             the disk or of the network, too many open files.
         verify: Called in a thread with the id and the path of a model before it is loaded; it
             raises when the files are not what they should be.
-        warm_up: Called with each model before anybody else gets it.
+        warm_up: Called with each model before anybody else gets it; with one that has replicas, for
+            each of them, whenever one has been started.
     """
 
     def __init__(
@@ -146,7 +151,7 @@ class ModelLoader:
             deadline = started + self._seconds if self._seconds else None
             with self._output.collected() as output:
                 try:
-                    model = await self._load_and_warm_up(name, path, deadline)
+                    model = await self._load_unchanging(name, path, deadline)
                 except Exception as err:
                     keep_log(err, output)
                     raise
@@ -158,16 +163,6 @@ class ModelLoader:
     def close(self) -> None:
         """Ends what goes on in the background."""
         self._open_model.close()
-
-    async def _load_and_warm_up(self, name: str, path: Path, deadline: float | None) -> LoadedModel:
-        model = await self._load_unchanging(name, path, deadline)
-        if self._warm_up is not None:
-            try:
-                await self._in_time(self._warm_up(model), deadline, "warm up")
-            except BaseException:
-                model.retire()
-                raise
-        return model
 
     async def _load_unchanging(self, name: str, path: Path, deadline: float | None) -> LoadedModel:
         """Loads anew when files were exchanged meanwhile: it might be half of each version."""
@@ -207,29 +202,37 @@ class ModelLoader:
         self, name: str, path: Path, files: Files, deadline: float | None
     ) -> LoadedModel:
         if self._verify is not None:
-            await self._in_time(asyncio.to_thread(self._verify, name, path), deadline, "load")
+            await self._in_time(asyncio.to_thread(self._verify, name, path), deadline)
         alone = not self._running
         self._running += 1
         self._started += 1
         number, before = self._started, resident_bytes()
+
+        def named(opened: OpenedModel) -> LoadedModel:
+            return LoadedModel(
+                name=name,
+                path=path,
+                module=opened.module,
+                execution=opened.execution,
+                size=files.size,
+                files=files,
+            )
+
+        async def warm_up(opened: OpenedModel) -> None:
+            if self._warm_up is not None:
+                await self._warm_up(named(opened))
+
+        preparation = Preparation(warm_up=warm_up, seconds=self._seconds)
+        opening = self._open_model(name, path, preparation=preparation)
         try:
-            opened = await self._in_time(self._open_model(name, path), deadline, "load")
+            model = named(await self._in_time(opening, deadline))
         finally:
             self._running -= 1
-        grown = None
-        if alone and number == self._started and isinstance(opened.execution, InThreads | Inline):
-            grown = max(0, resident_bytes() - before)
-        return LoadedModel(
-            name=name,
-            path=path,
-            module=opened.module,
-            execution=opened.execution,
-            size=files.size,
-            files=files,
-            memory=grown,
-        )
+        if alone and number == self._started and isinstance(model.execution, InThreads | Inline):
+            model.memory = max(0, resident_bytes() - before)
+        return model
 
-    async def _in_time(self, work: Awaitable[T], deadline: float | None, what: str) -> T:
+    async def _in_time(self, work: Awaitable[T], deadline: float | None) -> T:
         """The result of some work, if it comes in time; a later one is closed."""
         task = asyncio.ensure_future(work)
         try:
@@ -241,9 +244,7 @@ class ModelLoader:
         if done:
             return task.result()
         _give_up(task)
-        raise Unavailable(
-            f"it did not {what} within {self._seconds:g} s (setting models.load_seconds)"
-        )
+        raise too_slow(self._seconds)
 
 
 def _give_up(task: "asyncio.Future[Any]") -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Loaders
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from kitfox.models.tuning import PlanSpace, Tuner
 from kitfox.models.watchdog import Watchdog
 from kitfox.modules import ModuleBase, load_model
 
-__all__ = ["OpenedModel", "open_model"]
+__all__ = ["OpenedModel", "Preparation", "open_model"]
 
 _MOST_THREADS = 100
 _LARGEST_BATCH = 64
@@ -35,12 +36,23 @@ class OpenedModel:
     """What runs it; whoever asked for it closes it."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What is to be done with a model before it gets calls, however often it is started."""
+
+    warm_up: Callable[[OpenedModel], Awaitable[None]] | None = None
+    """Sends it the requests that it wants to see first."""
+    seconds: float = 0.0
+    """How long each process may take to load it and to warm up; 0: as long as it likes."""
+
+
 async def open_model(
     name: str,
     path: Path,
     *,
     settings: ModelExecution,
     loop: asyncio.AbstractEventLoop,
+    preparation: Preparation | None = None,
     loaders: Loaders | None = None,
     most_threads: int = _MOST_THREADS,
     watchdog: Watchdog | None = None,
@@ -53,6 +65,8 @@ async def open_model(
         path: Its folder or archive.
         settings: How it is to be run; see `ExecutionSettings.of`.
         loop: The event loop that will call it.
+        preparation: What is done with it before it is returned; with each of its processes, if it
+            has some.
         loaders: The threads in which models of this process are loaded.
         most_threads: The most threads of a model whose `threads` are chosen by measurement.
         watchdog: Tells of calls that take too long.
@@ -61,17 +75,46 @@ async def open_model(
     Raises:
         Exception: Whatever the module's `load` raises.
     """
+    preparation = preparation or Preparation()
     if settings.mode == "process":
-        from kitfox.models.replicas import InProcesses
-
-        replicas = await InProcesses.open(name, path, settings=settings, loop=loop)
-        return OpenedModel(module=replicas.module, execution=replicas)
+        return await _open_processes(name, path, settings, loop, preparation)
     model = await loop.run_in_executor(loaders, load, path)
     maker = _Maker(name, model, settings, loop, most_threads, watchdog)
     execution = maker.inline() if settings.mode == "inline" else maker.in_threads()
     if watchdog is not None:
         watchdog.watch(maker, name=name, seconds=settings.run_seconds, running=execution.running)
-    return OpenedModel(module=type(model), execution=execution)
+    opened = OpenedModel(module=type(model), execution=execution)
+    if preparation.warm_up is not None:
+        try:
+            await preparation.warm_up(opened)
+        except BaseException:
+            threading.Thread(target=execution.close, name=f"close-{name}", daemon=True).start()
+            raise
+    return opened
+
+
+async def _open_processes(
+    name: str,
+    path: Path,
+    settings: ModelExecution,
+    loop: asyncio.AbstractEventLoop,
+    preparation: Preparation,
+) -> OpenedModel:
+    from kitfox.models.replicas import InProcesses
+
+    async def warm_up(replica: InProcesses) -> None:
+        if preparation.warm_up is not None:
+            await preparation.warm_up(OpenedModel(module=replica.module, execution=replica))
+
+    replicas = await InProcesses.open(
+        name,
+        path,
+        settings=settings,
+        loop=loop,
+        warm_up=warm_up,
+        load_seconds=preparation.seconds,
+    )
+    return OpenedModel(module=replicas.module, execution=replicas)
 
 
 class _Maker:

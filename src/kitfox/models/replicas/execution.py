@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import copy
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,6 +119,8 @@ class InProcesses:
         loop: asyncio.AbstractEventLoop,
         on_change: Callable[[], None] | None = None,
         backoff: Callable[[], Backoff] = Backoff,
+        warm_up: "Callable[[InProcesses], Awaitable[None]] | None" = None,
+        load_seconds: float = 0.0,
     ) -> None:
         self.executor = ThreadExecutor(threads=_STREAM_THREADS, loop=loop, name=plan.model)
         self.quarantine = Quarantine()
@@ -126,15 +130,11 @@ class InProcesses:
         self._loop = loop
         self._launcher = ThreadPoolExecutor(1, thread_name_prefix=f"launch-{plan.model}")
         self._tails = [Tail() for _ in range(settings.replicas)]
-        self._pool = Pool(
-            model=plan.model,
-            loop=loop,
-            limit=settings.queue_limit + settings.replicas * plan.threads,
-            threads=plan.threads,
-            replicas=settings.replicas,
-            retry=settings.retry,
-            quarantine=self.quarantine,
-        )
+        self._numbers = count(1)
+        self._pool = self._new_pool(settings.replicas, self.quarantine)
+        self._warm_up = warm_up
+        self._load_seconds = load_seconds
+        self._warming: dict[ReplicaProcess, Pool] = {}
         self._info: dict[str, Any] = {}
         self._processes: dict[int, ReplicaProcess] = {}
         self._supervisor = Supervisor(
@@ -156,6 +156,8 @@ class InProcesses:
         libraries: Sequence[str] | None = None,
         on_change: Callable[[], None] | None = None,
         backoff: Callable[[], Backoff] = Backoff,
+        warm_up: "Callable[[InProcesses], Awaitable[None]] | None" = None,
+        load_seconds: float = 0.0,
     ) -> "InProcesses":
         """Starts the replicas; returns when the first has loaded the model.
 
@@ -169,6 +171,10 @@ class InProcesses:
                 not given.
             on_change: Told when a replica became ready or ended.
             backoff: Makes what tells the pauses before restarts.
+            warm_up: Sends the model its first requests: called for each replica that has been
+                started, with an execution that has no other, before anybody else's calls go there.
+            load_seconds: How long a replica may take to load and to warm up; 0: as long as it
+                likes.
 
         Raises:
             LoadFailed: The first replica that ended, or failed, before one was ready; with the
@@ -177,11 +183,20 @@ class InProcesses:
         """
         module = await loop.run_in_executor(None, _class_of, path)
         plan = _plan(name, path, module, settings, python_path, libraries)
-        made = cls(plan, settings=settings, loop=loop, on_change=on_change, backoff=backoff)
+        made = cls(
+            plan,
+            settings=settings,
+            loop=loop,
+            on_change=on_change,
+            backoff=backoff,
+            warm_up=warm_up,
+            load_seconds=load_seconds,
+        )
+        if module is not None:
+            made.module = module
         try:
             await made._supervisor.start()
             first = next(iter(made._pool.members))
-            made.module = module or default_registry().find(first.module_id)
         except BaseException:
             await made._shut_down(0.0)
             raise
@@ -303,6 +318,19 @@ class InProcesses:
 
     # -- replicas come and go
 
+    def _new_pool(self, replicas: int, quarantine: Quarantine) -> Pool:
+        settings, threads = self._settings, self._plan.threads
+        return Pool(
+            model=self._plan.model,
+            loop=self._loop,
+            limit=settings.queue_limit + replicas * threads,
+            threads=threads,
+            replicas=replicas,
+            retry=settings.retry,
+            quarantine=quarantine,
+            numbers=self._numbers,
+        )
+
     def _make(self, index: int) -> ReplicaProcess:
         process = self._processes[index] = ReplicaProcess(
             self._plan,
@@ -312,8 +340,29 @@ class InProcesses:
             tail=self._tails[index],
             on_messages=self._pool.take,
             on_death=self._lose,
+            prepare=self._prepare,
+            load_seconds=self._load_seconds,
         )
         return process
+
+    async def _prepare(self, process: ReplicaProcess) -> None:
+        """Has a replica that nobody else's calls go to yet answer what the model wants first."""
+        if not hasattr(self, "module"):  # an archive does not say what it holds
+            self.module = default_registry().find(process.module_id)
+        if self._warm_up is None:
+            return
+        pool = self._new_pool(1, Quarantine())
+        # The same execution, with this one replica; whatever happens, no caller is to blame.
+        alone = copy.copy(self)
+        alone._pool = self._warming[process] = pool
+        pool.add(process)
+        process.on_messages = pool.take
+        try:
+            await self._warm_up(alone)
+        finally:
+            pool.close()
+            self._warming.pop(process, None)
+            process.on_messages = self._pool.take
 
     def _changed(self, place: Place) -> None:
         if place.state == "ready":
@@ -322,7 +371,7 @@ class InProcesses:
 
     def _lose(self, process: ReplicaProcess, death: Death) -> None:
         self._supervisor.note_end(process.index, str(death))
-        self._pool.lose(process, death)
+        self._warming.get(process, self._pool).lose(process, death)
         self._tell()
 
     def _tell(self) -> None:

@@ -12,7 +12,7 @@ the server tells which is which.
 import asyncio
 import time
 from collections import deque
-from itertools import count
+from collections.abc import Iterator
 from typing import Any
 
 from kitfox import logs
@@ -110,6 +110,7 @@ class Pool:
         replicas: How many replicas there are to be.
         retry: Whether calls whose replica died are run once more.
         quarantine: Who is suspected of killing replicas.
+        numbers: The numbers of calls; no replica gets one twice.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Pool:
         replicas: int,
         retry: bool,
         quarantine: Quarantine,
+        numbers: Iterator[int],
     ) -> None:
         self.members: dict[ReplicaProcess, Member] = {}
         self.quarantine = quarantine
@@ -134,7 +136,7 @@ class Pool:
         self._threads = threads
         self._is_only = replicas == 1
         self._retry = retry
-        self._numbers = count(1)
+        self._numbers = numbers
         self._waiting: deque[Call] = deque()
         self._suspects: deque[Call] = deque()
         self._sent = 0

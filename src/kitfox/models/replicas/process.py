@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor as Threads
 from typing import Any, TypeAlias
 
+from kitfox import logs
 from kitfox.errors import KitfoxError
+from kitfox.models.failures import too_slow
 from kitfox.models.replicas import messages as ids
 from kitfox.models.replicas.deaths import Death, LoadFailed, has_ended, kill_group, oom_kills
 from kitfox.models.replicas.failures import Failure, error_of
@@ -32,6 +34,8 @@ from kitfox.models.replicas.page import Notes, Running, make_page
 from kitfox.models.replicas.plan import Plan
 
 __all__ = ["ReplicaProcess"]
+
+log = logs.channel("MODELS")
 
 _SOCKET_BUFFER = 1024 * 1024
 _POLL_SECONDS = 0.05
@@ -54,8 +58,10 @@ class ReplicaProcess:
         launcher: A thread that lives longer than the process; when the thread that started it
             ends, the kernel takes its parent for dead.
         tail: Keeps the last lines of its output.
-        on_message: Told what comes, after it is ready.
+        on_messages: Told what comes, after it has loaded the model.
         on_death: Told when it has ended, after all that it said.
+        prepare: What is to be done when it has loaded the model, before it is taken for ready.
+        load_seconds: How long loading and preparing may take; 0: as long as they like.
     """
 
     def __init__(
@@ -68,8 +74,11 @@ class ReplicaProcess:
         tail: Tail,
         on_messages: "Callable[[ReplicaProcess, list[Message]], None]",
         on_death: "Callable[[ReplicaProcess, Death], None]",
+        prepare: "Callable[[ReplicaProcess], Awaitable[None]] | None" = None,
+        load_seconds: float = 0.0,
     ) -> None:
         self.index = index
+        self.on_messages = on_messages
         self.pid = 0
         self.module_id = ""
         self.public_info: dict[str, Any] = {}
@@ -77,8 +86,9 @@ class ReplicaProcess:
         self._loop = loop
         self._launcher = launcher
         self._tail = tail
-        self._on_messages = on_messages
         self._on_death = on_death
+        self._prepare = prepare
+        self._load_seconds = load_seconds
         self._waiting: list[Message] = []
         self._unsent: deque[memoryview] = deque()
         # What the replica cannot read in one piece, it asks for again in single messages.
@@ -96,13 +106,43 @@ class ReplicaProcess:
     # -- its life
 
     async def start(self) -> None:
-        """Starts it; returns when it has loaded the model.
+        """Starts it; returns when it has loaded the model and is prepared.
 
         Raises:
             LoadFailed: It has ended instead, or something in it has failed.
             ValueError, TypeError, FileNotFoundError: The model's `load` raised it; the cause is
                 a `LoadFailed`.
+            Unavailable: It took too long, and was killed.
         """
+        limit = asyncio.timeout(self._load_seconds or None)
+        try:
+            async with limit:
+                await self._load()
+                await self._be_prepared()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            error = too_slow(self._load_seconds)
+            self._give_up(error.message)
+            raise error from None
+
+    async def _be_prepared(self) -> None:
+        if self._prepare is not None:
+            try:
+                await self._prepare(self)
+            except Exception as err:
+                self._give_up(f"it is not fit to serve: {err}")
+                raise
+
+    def _give_up(self, reason: str) -> None:
+        log.error(
+            "Replica %d of model %s is given up: %s",
+            *(self.index, self._plan.model, reason),
+            extra={"log_code": "<KFX20150E>"},
+        )
+        self.kill(reason)
+
+    async def _load(self) -> None:
         launch = self._loop.run_in_executor(self._launcher, self._launch)
         try:
             launched = await asyncio.shield(launch)
@@ -339,7 +379,7 @@ class ReplicaProcess:
         except Exception as err:  # noqa: BLE001 -- objects of any class
             error = TypeError(f"the arguments cannot be sent to a replica: {err}")
             failure: Failure = {"kind": "other", "name": "TypeError", "message": str(error)}
-            self._on_messages(self, [(ids.ERROR, number, failure)])
+            self.on_messages(self, [(ids.ERROR, number, failure)])
             return
         self._put(chunks)
 
@@ -389,7 +429,7 @@ class ReplicaProcess:
             else:
                 messages.append(message)
         if messages:
-            self._on_messages(self, messages)
+            self.on_messages(self, messages)
 
     def _take_failed(self, failure: Failure) -> None:
         error = error_of(failure)
