@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kitfox.errors import Code, FailedPrecondition, KitfoxError, Unavailable
-from kitfox.modules.publication import sync_folder
+from kitfox.modules.publication import sync_folder, write_file
 
 __all__ = [
     "MANIFEST",
@@ -27,6 +27,7 @@ __all__ = [
     "Manifest",
     "parse_manifest",
     "read_manifest",
+    "replace_manifest",
     "seal",
     "size_problem",
     "write_manifest",
@@ -131,11 +132,16 @@ def seal(
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes a manifest into a model's folder, whose files are on the disk already."""
-    with (folder / MANIFEST).open("w", encoding="utf-8") as stream:
-        json.dump(_as_json(manifest), stream, indent=1)
+    with (folder / MANIFEST).open("wb") as stream:
+        stream.write(_as_bytes(manifest))
         stream.flush()
         os.fsync(stream.fileno())
     sync_folder(folder)
+
+
+def replace_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes another manifest in place of a model's own, in one step."""
+    write_file(folder / MANIFEST, _as_bytes(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -259,6 +265,10 @@ def _describe(path: Path, name: str) -> FileRecord:
 def _digest(files: Iterable[FileRecord]) -> str:
     listed = [[file.path, file.size, file.sha256, file.link] for file in files]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def _as_bytes(manifest: Manifest) -> bytes:
+    return json.dumps(_as_json(manifest), indent=1).encode()
 
 
 def _as_json(manifest: Manifest) -> dict[str, Any]:

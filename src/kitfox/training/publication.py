@@ -1,24 +1,32 @@
 """How a finished model gets to its place: saved beside it, described, synced, renamed.
 
 Whatever moment a process dies at, the place holds nothing, the old model, or the whole new one.
+Checkpoints lie beside the place too, each a model that could be put there.
 """
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from kitfox.errors import AlreadyExists, FailedPrecondition
 from kitfox.modules import manifest
-from kitfox.modules.publication import exchange, remove_tree, sync_folder
+from kitfox.modules.manifest import Manifest
+from kitfox.modules.publication import exchange, make_folder, remove_tree, sync_folder
 from kitfox.training.jobs import Job
 
 __all__ = [
+    "checkpoint_root",
     "discard",
     "is_published",
+    "is_whole",
+    "newest_checkpoint",
     "partial_path",
     "put_in_place",
     "seal",
+    "stage_checkpoint",
     "trainer",
+    "whole_checkpoints",
 ]
 
 
@@ -28,36 +36,43 @@ def partial_path(job: Job) -> Path:
     return place.with_name(f".{place.name}.{job.id}.{job.attempt}.partial")
 
 
+def checkpoint_root(job: Job) -> Path:
+    """The folder of a job's checkpoints, of all its attempts."""
+    place = Path(job.output_path)
+    return place.with_name(f".{place.name}.{job.id}.checkpoints")
+
+
 def _aside_path(job: Job) -> Path:
     """Where the model that is being replaced goes, if the two cannot be swapped in one step."""
     place = Path(job.output_path)
     return place.with_name(f".{place.name}.{job.id}.{job.attempt}.replaced")
 
 
-def seal(folder: Path, job: Job) -> None:
+def seal(folder: Path, job: Job, *, version: str = "") -> Manifest:
     """Writes the manifest of a saved model and syncs all of it to the disk."""
     if not folder.is_dir():
         raise FailedPrecondition(
             f"save() of module {job.module_id} has made no folder at the path it was given"
         )
-    manifest.seal(folder, training_id=job.id, attempt=job.attempt)
+    return manifest.seal(folder, version=version, training_id=job.id, attempt=job.attempt)
 
 
 def put_in_place(job: Job) -> None:
     """Renames the sealed model to its place; what lies there is replaced if the job says so.
 
-    May be repeated: the second time nothing is left to do.
+    What an earlier attempt of the same job has left there is replaced too. May be repeated: the
+    second time nothing is left to do.
     """
     partial, place = partial_path(job), Path(job.output_path)
-    if is_published(job):
-        return
-    if not os.path.lexists(place):
-        partial.rename(place)
-    elif not job.overwrite:
-        raise AlreadyExists(f"There is something at {place} already; it was left as it is")
-    elif not exchange(partial, place):
-        place.rename(_aside_path(job))
-        partial.rename(place)
+    made_by = trainer(place)
+    if made_by != (job.id, job.attempt):
+        if not os.path.lexists(place):
+            partial.rename(place)
+        elif not job.overwrite and (made_by is None or made_by[0] != job.id):
+            raise AlreadyExists(f"There is something at {place} already; it was left as it is")
+        elif not exchange(partial, place):
+            place.rename(_aside_path(job))
+            partial.rename(place)
     sync_folder(place.parent)
 
 
@@ -75,17 +90,81 @@ def is_published(job: Job) -> bool:
     return trainer(Path(job.output_path)) == (job.id, job.attempt)
 
 
-def discard(job: Job) -> None:
+def is_whole(folder: Path, job: Job) -> Manifest | None:
+    """The manifest of a model that a job has sealed; None if something of the model is missing."""
+    try:
+        found = manifest.read_manifest(folder)
+    except manifest.IncompleteModel:
+        return None
+    if found is None or found.training_id != job.id or manifest.size_problem(folder, found):
+        return None
+    return found
+
+
+def whole_checkpoints(job: Job) -> list[Path]:
+    """The checkpoints of a job that are whole, the oldest first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for folder in checkpoint_root(job).iterdir():
+            if not folder.name.startswith(".") and (sealed := is_whole(folder, job)):
+                written = (folder / manifest.MANIFEST).stat().st_mtime_ns
+                found.append((sealed.attempt, written, folder))
+    return [folder for _, _, folder in sorted(found)]
+
+
+def newest_checkpoint(job: Job) -> Path | None:
+    """The checkpoint that the store has recorded, if it is whole.
+
+    Else the newest whole one: the one after may have been sealed when its process died, and one
+    that was recorded may have been damaged since.
+    """
+    recorded = Path(job.checkpoint) if job.checkpoint else None
+    if recorded is not None and is_whole(recorded, job):
+        return recorded
+    found = whole_checkpoints(job)
+    return found[-1] if found else None
+
+
+def stage_checkpoint(job: Job) -> bool:
+    """Makes the newest checkpoint what `put_in_place` puts there; False if there is none.
+
+    Called for a job that is to keep what it has, when nobody writes there any more: by its worker
+    at the end, or once that is gone. May be repeated. A model that was sealed already is left as
+    it is.
+    """
+    partial = partial_path(job)
+    sealed = is_whole(partial, job)
+    if sealed and sealed.attempt == job.attempt and not sealed.version:
+        return True
+    checkpoint = newest_checkpoint(job)
+    if checkpoint is None:
+        return False
+    kept = is_whole(checkpoint, job)
+    if kept is None:
+        return False
+    remove_tree(partial)
+    # First the manifest, in one step: what has this attempt's manifest can be published as it is.
+    manifest.replace_manifest(checkpoint, replace(kept, attempt=job.attempt, version=""))
+    make_folder(partial.parent)
+    checkpoint.rename(partial)
+    return True
+
+
+def discard(job: Job, *, checkpoints: bool = False) -> None:
     """Clears away, as far as possible, what an attempt has left beside the place.
 
     Called when nobody writes there any more: by the worker at its end, or once it is gone.
+
+    Args:
+        job: Whose attempt.
+        checkpoints: Whether the job's checkpoints go too, as nobody will go on from them.
     """
     aside = _aside_path(job)
     place = Path(job.output_path)
     if not os.path.lexists(place):
         with contextlib.suppress(OSError):  # died between two renames: back with the old model
             aside.rename(place)
-    for left in (partial_path(job), aside):
+    for left in (partial_path(job), aside, *([checkpoint_root(job)] if checkpoints else [])):
         remove_tree(left)
     if place.parent.name == job.id:  # the folder that was made for this job alone
         with contextlib.suppress(OSError):
