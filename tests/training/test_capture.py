@@ -1,5 +1,6 @@
 """Bars of tqdm that become the progress of a training."""
 
+import contextlib
 import importlib
 import io
 import subprocess
@@ -38,10 +39,8 @@ def bar(*args: Any, **kwargs: Any) -> Any:
 
 
 def test_a_bar_is_the_progress(context: JobContext, capsys: pytest.CaptureFixture[str]) -> None:
-    seen = []
-    for _ in bar(range(4), desc="learning"):
-        seen.append(progress(context).step)
-    assert seen == [0, 0, 1, 2] or seen == [0, 1, 2, 3]
+    seen = [progress(context).step for _ in bar(range(4), desc="learning")]
+    assert seen == [0, 1, 2, 3]
     assert (progress(context).step, progress(context).total) == (4, 4)
     assert progress(context).fraction == 1.0
     assert capsys.readouterr() == ("", ""), "the bar itself is not drawn"
@@ -93,9 +92,9 @@ def test_a_bar_that_is_closed_early(context: JobContext) -> None:
         if item == 30:
             shown.close()
             break
-    with pytest.raises(ValueError, match="no"), bar(total=9) as other:
+    with contextlib.suppress(ValueError), bar(total=9) as other:
         other.update(2)
-        raise ValueError("no")
+        raise ValueError
     assert (progress(context).step, progress(context).total) == (2, 9)
     for _ in bar(range(3)):
         pass

@@ -166,7 +166,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 class _Nowhere(io.TextIOBase):
     """Where bars are drawn; it says it is a terminal, as some bars are drawn on nothing else."""
 
-    encoding = "utf-8"  # type: ignore[assignment] # read-only in the base class, and None
+    encoding = "utf-8"
 
     def isatty(self) -> bool:
         """Yes."""

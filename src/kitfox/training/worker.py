@@ -29,6 +29,7 @@ from kitfox.errors import FailedPrecondition, KitfoxError, Unavailable
 from kitfox.modules.publication import make_folder
 from kitfox.training import job_log, processes, publication
 from kitfox.training.arguments import decode_arguments
+from kitfox.training.capture import captured_bars
 from kitfox.training.jobs import Job, JobState, Library, Progress
 from kitfox.training.launchers import STORE_VARIABLE
 from kitfox.training.progress import JobContext, enter_training
@@ -142,7 +143,7 @@ def _perform(store: JobStore, job: Job, context: JobContext) -> None:
     )
     if cls.TRAIN_SIGNATURE.context_arg is not None:
         arguments[cls.TRAIN_SIGNATURE.context_arg] = context
-    with enter_training(context):
+    with enter_training(context), captured_bars(context.note_bar):
         model = cls.train(**arguments)
         if inspect.iscoroutine(model):
             model = _run(model)
