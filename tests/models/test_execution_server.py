@@ -16,6 +16,7 @@ from tests.waiting import wait_for
 
 PROJECT = Path(__file__).with_name("queues_project")
 ROUTE = "/api/v1/task/say"
+MANAGE = "/api/v1/management/models"
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,10 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def say(server: Server, model: str, text: str, request_id: str = "") -> Answer:
     headers = {"x-request-id": request_id} if request_id else {}
     return server.http("POST", ROUTE, {"model_id": model, "inputs": text}, headers)
+
+
+def manage(server: Server, action: str) -> Answer:
+    return server.http("POST", f"{MANAGE}/{action}", {"model_id": "mortal"})
 
 
 def metric(server: Server, name: str, model: str) -> float:
@@ -128,6 +133,30 @@ def test_a_held_event_loop_is_alive_and_not_well(
     finally:
         gate.touch()
     assert (holds.result().status, health.result().status) == (200, 200)
+
+
+def test_a_request_that_kills_is_refused_until_it_is_cleared(server: Server) -> None:
+    for _ in range(2):
+        wait_for(lambda: say(server, "mortal", "hello").status == 200, what="a replica")
+        answer = say(server, "mortal", "die 3")
+        assert (answer.status, "exited with status 3" in answer.json["details"]) == (503, True)
+    refused = say(server, "mortal", "die 3")
+    assert (refused.status, "ended two replicas" in refused.json["details"]) == (400, True)
+    assert manage(server, "reload").status == 200
+    assert manage(server, "unload").status == 200
+    (entry,) = server.http("GET", f"{MANAGE}/quarantine?model_id=mortal").json["requests"]
+    assert (entry["method"], entry["refused"]) == ("run", 1)
+    assert manage(server, "load").json["quarantined"] == 1
+    assert say(server, "mortal", "die 3").status == 400
+
+    listed = server.kitfox("models", "quarantine", "mortal")
+    assert entry["digest"] in listed.stdout, listed.stderr
+    assert "exited with status 3" in listed.stdout
+    cleared = server.kitfox("models", "quarantine", "mortal", "--clear", entry["digest"])
+    assert cleared.stdout == "1 cleared\n", cleared.stderr
+    assert server.kitfox("models", "quarantine", "mortal").stdout == "nothing is in quarantine\n"
+    assert say(server, "mortal", "die 3").status == 503
+    assert server.kitfox("models", "quarantine", "mortal", entry["digest"]).returncode == 1
 
 
 def test_the_author_may_ask_for_the_event_loop(server: Server) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kitfox.errors import FailedPrecondition
+from kitfox.models.quarantines import Quarantines
 from kitfox.models.replicas.frames import BrokenFrame, FrameReader, pack, send_all
 from kitfox.models.replicas.quarantine import Quarantine, digest_of
 from kitfox.models.replicas.supervisor import Backoff, Place, Supervisor
@@ -60,6 +61,21 @@ def test_what_is_kept_is_bounded() -> None:
     assert sum(quarantine.suspects(f"s{index}") for index in range(3000)) == 1000
     assert quarantine.clear() == 1000
     assert not quarantine.watchful
+
+
+def test_a_quarantine_belongs_to_a_model_and_its_files() -> None:
+    kept = Quarantines()
+    first = kept.of("fox", "files")
+    assert kept.of("hen", "files") is not first
+    second = kept.of("fox", "other files")
+    assert second is not first
+    assert kept.find("fox") is second
+    assert kept.of("fox", "files") is first is kept.find("fox")
+    assert kept.find("owl") is None
+    for index in range(2000):
+        kept.of(f"owl{index}", "files")
+    assert kept.find("fox") is None
+    assert kept.find("owl1500") is not None
 
 
 def test_equal_requests_have_equal_digests() -> None:

@@ -14,7 +14,7 @@ from kitfox.training import Job, JobStore
 
 _UNLIMITED = 10_000
 
-__all__ = ["show_job", "show_jobs", "show_model", "show_models"]
+__all__ = ["show_job", "show_jobs", "show_model", "show_models", "show_quarantine"]
 
 
 def show_models(models: Iterable[Mapping[str, Any]]) -> None:
@@ -44,6 +44,15 @@ def show_model(model: Mapping[str, Any]) -> None:
             lines = value if isinstance(value, list) else [value]
             table.add_row(name, ("\n" if name == "log" else ", ").join(map(str, lines)))
     _print(table, empty="")
+
+
+def show_quarantine(requests: Iterable[Mapping[str, Any]]) -> None:
+    """Prints the requests that a model refuses."""
+    table = _table("digest", "method", "since", "refused", "reason")
+    for item in requests:
+        refused = str(item["refused"])
+        table.add_row(item["digest"], item["method"], item["since"], refused, item["reason"])
+    _print(table, empty="nothing is in quarantine")
 
 
 def show_jobs(config: Config) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from kitfox import config
 from kitfox.config import Config
-from kitfox.errors import KitfoxError, Unavailable
+from kitfox.errors import InvalidArgument, KitfoxError, Unavailable
 
 if TYPE_CHECKING:
     from kitfox.cli.server_calls import ServerCalls
@@ -131,6 +131,32 @@ def roll_back(
         show_model(LocalModels(settings).roll_back(name))
     else:
         show_model(server.manage(Purpose.MODEL_ROLL_BACK, name=name))
+
+
+@models.command("quarantine")
+def quarantine(
+    model: Model,
+    digest: Annotated[
+        str | None, typer.Argument(help="With --clear: of the one request that is meant.")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Have them run again.")] = False,
+    config_files: ConfigFiles = _NO_FILES,
+    url: Url = "",
+) -> None:
+    """Lists the requests that a model refuses because they ended its processes."""
+    from kitfox.cli.listings import show_quarantine
+    from kitfox.cli.server_calls import ServerCalls
+    from kitfox.services import Purpose
+
+    if digest is not None and not clear:
+        raise InvalidArgument("a digest names what is to be cleared: it needs --clear")
+    server = ServerCalls(config.load(*config_files), url)
+    if clear:
+        done = server.manage(Purpose.QUARANTINE_CLEAR, model_id=model, digest=digest or "")
+        print(f"{done['cleared']} cleared")
+    else:
+        found = server.manage(Purpose.QUARANTINE_LIST, model_id=model)
+        show_quarantine(found["requests"])
 
 
 @models.command("deploy")

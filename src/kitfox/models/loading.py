@@ -25,6 +25,7 @@ from kitfox.models.load_threads import LoadThreads, Slots
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.opening import OpenedModel, Preparation, open_model
 from kitfox.models.process_memory import resident_bytes
+from kitfox.models.quarantines import Quarantines
 from kitfox.models.settings import ExecutionSettings
 from kitfox.models.watchdog import Watchdog
 
@@ -109,6 +110,9 @@ class ModelLoader:
             raises when the files are not what they should be.
         warm_up: Called with each model before anybody else gets it; with one that has replicas, for
             each of them, whenever one has been started.
+
+    Attributes:
+        quarantines: The requests that models refuse because these ended their processes.
     """
 
     def __init__(
@@ -128,6 +132,7 @@ class ModelLoader:
         self._verify = verify
         self._warm_up = warm_up
         self._output = LoadOutput()
+        self.quarantines = Quarantines()
         self._running = 0
         self._started = 0
 
@@ -222,7 +227,11 @@ class ModelLoader:
             if self._warm_up is not None:
                 await self._warm_up(named(opened))
 
-        preparation = Preparation(warm_up=warm_up, seconds=self._seconds)
+        preparation = Preparation(
+            warm_up=warm_up,
+            seconds=self._seconds,
+            quarantine=lambda: self.quarantines.of(name, files),
+        )
         opening = self._open_model(name, path, preparation=preparation)
         try:
             model = named(await self._in_time(opening, deadline))

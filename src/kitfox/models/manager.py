@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kitfox import logs
 from kitfox.errors import KitfoxError, ModelNotFound, NotFound, ResourceExhausted, Unavailable
@@ -25,6 +26,9 @@ from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.store import ModelStore
+
+if TYPE_CHECKING:
+    from kitfox.models.replicas.quarantine import Quarantine
 
 __all__ = ["LoadedModel", "ModelManager"]
 
@@ -112,6 +116,10 @@ class ModelManager:
     def failure(self, model_id: str) -> LoadFailure | None:
         """What is remembered of a model's last load, if that failed."""
         return self._failures.get(model_id)
+
+    def quarantine(self, model_id: str) -> "Quarantine | None":
+        """What a model refuses, also while it is not loaded; None if that was never asked."""
+        return self._loader.quarantines.find(model_id)
 
     def fails(self, model_id: str, path: Path, files: Files) -> bool:
         """Whether to load these files under an id now would only repeat a failure."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Loaders
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kitfox.config import ModelExecution
 from kitfox.models.batch_executor import BatchExecutor
@@ -19,6 +20,9 @@ from kitfox.models.pace import Pace, Paced, PacedThreads
 from kitfox.models.tuning import PlanSpace, Tuner
 from kitfox.models.watchdog import Watchdog
 from kitfox.modules import ModuleBase, load_model
+
+if TYPE_CHECKING:
+    from kitfox.models.replicas.quarantine import Quarantine
 
 __all__ = ["OpenedModel", "Preparation", "open_model"]
 
@@ -44,6 +48,8 @@ class Preparation:
     """Sends it the requests that it wants to see first."""
     seconds: float = 0.0
     """How long each process may take to load it and to warm up; 0: as long as it likes."""
+    quarantine: "Callable[[], Quarantine] | None" = None
+    """Gives the requests that it refuses, if it has processes that these might end."""
 
 
 async def open_model(
@@ -113,6 +119,7 @@ async def _open_processes(
         loop=loop,
         warm_up=warm_up,
         load_seconds=preparation.seconds,
+        quarantine=None if preparation.quarantine is None else preparation.quarantine(),
     )
     return OpenedModel(module=replicas.module, execution=replicas)
 

@@ -6,7 +6,7 @@ import datetime
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kitfox.data import DataObjectBase
 from kitfox.errors import InvalidArgument, KitfoxError, ModelNotFound
@@ -21,6 +21,9 @@ from kitfox.interfaces.runtime.management import (
 from kitfox.models import LoadedModel, ModelEntry, ModelManager, ModelReference, check_model_id
 from kitfox.modules import ModuleBase
 from kitfox.services.methods import Context, Handler, Purpose
+
+if TYPE_CHECKING:
+    from kitfox.models.replicas.quarantine import Quarantine
 
 __all__ = ["SIZE_FACTOR", "STATES", "Deployment", "ModelManagement"]
 
@@ -177,12 +180,12 @@ class ModelManagement:
             cleared=0 if quarantine is None else quarantine.clear(digest)
         )
 
-    def _quarantine(self, model_id: str) -> Any:
-        """The quarantine of a loaded model; None if it does not run in processes of its own."""
-        model = self._models.peek(check_model_id(model_id))
-        if model is None:
+    def _quarantine(self, model_id: str) -> "Quarantine | None":
+        """The quarantine of a model; None if it has had no processes of its own."""
+        quarantine = self._models.quarantine(check_model_id(model_id))
+        if quarantine is None and self._models.peek(model_id) is None:
             raise ModelNotFound(model_id, list(self._models.loaded)[:50], "it is not loaded")
-        return getattr(model.execution, "quarantine", None)
+        return quarantine
 
     async def _described(self, model_id: str) -> ModelDescription:
         check_model_id(model_id)
@@ -226,7 +229,13 @@ class _Descriptions:
             if model_id in models.loading:
                 return _description(model_id, "loading")
             raise ModelNotFound(model_id, list(models.loaded)[:50])
-        known = {**_on_disk(entry), **_in_memory(loaded), **self._trouble(model_id, entry)}
+        quarantine = models.quarantine(model_id)
+        known = {
+            **_on_disk(entry),
+            **_in_memory(loaded),
+            **self._trouble(model_id, entry),
+            "quarantined": None if quarantine is None else len(quarantine.entries()),
+        }
         return _description(model_id, self._state(model_id, entry), **known)
 
     def _names(self, pattern: str, token: str) -> Iterator[str]:
@@ -302,7 +311,7 @@ def _in_replicas(replicas: Sequence[Any]) -> dict[str, Any]:
     if not replicas:
         return {}
     found: dict[str, Any] = {
-        "replicas": len(replicas),
+        "replicas": sum(replica.state == "ready" for replica in replicas),
         "memory": sum(replica.rss for replica in replicas),
     }
     if failed := [replica for replica in replicas if replica.last_error]:

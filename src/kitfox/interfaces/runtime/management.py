@@ -84,7 +84,7 @@ class ModelDescription(DataObjectBase):
     tasks: Annotated[list[str], FieldNumber(11)]
     """The names of its tasks."""
     replicas: Annotated[int | None, FieldNumber(12)]
-    """In how many places it is loaded."""
+    """In how many places it is loaded, ready to answer."""
     queue_length: Annotated[int | None, FieldNumber(13)]
     """The calls that wait for it."""
     in_flight: Annotated[int | None, FieldNumber(14)]
@@ -97,7 +97,9 @@ class ModelDescription(DataObjectBase):
     last_error: Annotated[str | None, FieldNumber(18)]
     """Why it cannot be loaded, or why its newest version could not."""
     log: Annotated[list[str], FieldNumber(19)]
-    """The last lines of what the log has about that."""
+    """The last lines of what was printed and logged before that, and where it was raised."""
+    quarantined: Annotated[int | None, FieldNumber(20)]
+    """How many requests it refuses because they ended its processes."""
 
 
 @dataobject(package=_PACKAGE)

@@ -121,9 +121,10 @@ class InProcesses:
         backoff: Callable[[], Backoff] = Backoff,
         warm_up: "Callable[[InProcesses], Awaitable[None]] | None" = None,
         load_seconds: float = 0.0,
+        quarantine: Quarantine | None = None,
     ) -> None:
         self.executor = ThreadExecutor(threads=_STREAM_THREADS, loop=loop, name=plan.model)
-        self.quarantine = Quarantine()
+        self.quarantine = quarantine or Quarantine()
         self.on_change = on_change
         self._plan = plan
         self._settings = settings
@@ -158,6 +159,7 @@ class InProcesses:
         backoff: Callable[[], Backoff] = Backoff,
         warm_up: "Callable[[InProcesses], Awaitable[None]] | None" = None,
         load_seconds: float = 0.0,
+        quarantine: Quarantine | None = None,
     ) -> "InProcesses":
         """Starts the replicas; returns when the first has loaded the model.
 
@@ -175,6 +177,7 @@ class InProcesses:
                 started, with an execution that has no other, before anybody else's calls go there.
             load_seconds: How long a replica may take to load and to warm up; 0: as long as it
                 likes.
+            quarantine: What the model refuses already.
 
         Raises:
             LoadFailed: The first replica that ended, or failed, before one was ready; with the
@@ -191,6 +194,7 @@ class InProcesses:
             backoff=backoff,
             warm_up=warm_up,
             load_seconds=load_seconds,
+            quarantine=quarantine,
         )
         if module is not None:
             made.module = module

@@ -1,5 +1,6 @@
 """The task and the modules that do it."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ def work(text: str) -> None:
             Path(file).touch()
         while not Path(gate).exists():
             time.sleep(0.005)
+    if verb == "die":
+        os._exit(int(files))
     if verb == "refuse":
         raise ValueError("it will not say that")
 
