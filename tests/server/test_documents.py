@@ -46,6 +46,14 @@ def test_the_document_has_the_routes_that_are_served_and_no_others(
     assert described == {*logged, ("GET", "/health")}
 
 
+def test_a_download_is_a_zip_file(document: dict[str, Any]) -> None:
+    answer = document["paths"]["/api/v1/management/trainings/download"]["get"]["responses"]["200"]
+    assert list(answer["content"]) == ["application/zip"]
+    train = document["paths"]["/api/v1/HelloWorldTaskHelloWorldModuleTrain"]["post"]
+    links = train["responses"]["200"]["links"]
+    assert links["download"]["parameters"] == {"training_id": "$response.body#/training_id"}
+
+
 def test_the_example_of_a_request_is_answered(server: Server, document: dict[str, Any]) -> None:
     path = "/api/v1/task/hello-world"
     content = document["paths"][path]["post"]["requestBody"]["content"]

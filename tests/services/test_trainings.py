@@ -1,11 +1,16 @@
 """Trainings of a running server are listed, shown, taken up again and kept, over REST and gRPC."""
 
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from kitfox.interfaces.runtime.trainings import (
+    ArchivePart,
     ListTrainingsRequest,
     ListTrainingsResponse,
     TrainingDescription,
@@ -77,3 +82,155 @@ def test_trainings_are_listed_a_page_at_a_time(server: CoursesServer, hold: Hold
     assert server.http("GET", f"{MANAGE}?created_from=yesterday").status == 422
     hold.release()
     server.ended(third)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {
+        item.relative_to(folder).as_posix(): item.read_bytes()
+        for item in folder.rglob("*")
+        if item.is_file()
+    }
+
+
+def files_of(archive: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.testzip() is None
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def test_a_model_is_downloaded_as_it_is(server: CoursesServer) -> None:
+    training = server.begin("one", name="carried", weight=1_000_000)
+    folder = Path(server.ended(training)["path"])
+    answer = server.http("GET", f"{MANAGE}/download?training_id={training}")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == 'attachment; filename="carried.zip"'
+    assert files_of(answer.body) == files_in(folder)
+    request = TrainingIdRequest(training_id=training)
+    parts = list(server.stream("Download", request, ArchivePart))
+    assert parts[0].filename == "carried.zip"
+    assert len(parts) > 2
+    assert files_of(b"".join(part.data for part in parts)) == files_in(folder)
+
+
+def test_there_is_no_download_of_what_has_no_model(server: CoursesServer, hold: Hold) -> None:
+    training = server.begin("one", hold=str(hold))
+    hold.begun()
+    answer = server.http("GET", f"{MANAGE}/download?training_id={training}")
+    assert (answer.status, answer.json["details"]) == (
+        400,
+        f"Training {training} has no model: it is RUNNING",
+    )
+    assert server.http("GET", f"{MANAGE}/download?training_id=nope").status == 404
+    hold.release()
+    server.ended(training)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(server.stream("Download", TrainingIdRequest(training_id="nope"), ArchivePart))
+    error: Any = caught.value
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_training_that_failed_is_taken_up_again(server: CoursesServer, hold: Hold) -> None:
+    training = server.begin("one", name="tried", hold=str(hold), headers={"kitfox-priority": "3"})
+    hold.begun()
+    assert server.manage("retry", training_id=training).status == 400  # it goes on
+    server.cancel(training)
+    server.ended(training, "CANCELED")
+    hold.release()
+    again = server.managed("retry", training_id=training)
+    assert again["training_id"] != training
+    assert (again["retry_of"], again["priority"]) == (training, 3)
+    shown = server.ended(again["training_id"])
+    assert (shown["model_name"], shown["parameters"]["hold"]) == ("tried", str(hold))
+    assert server.ended(training, "CANCELED")["state"] == "CANCELED"
+    answer = server.manage("retry", training_id=again["training_id"])
+    assert answer.status == 400
+    assert "repeat it" in answer.json["details"]
+
+
+def test_a_training_is_repeated_with_changes(server: CoursesServer) -> None:
+    training = server.begin("one", name="old", steps=3)
+    server.ended(training)
+    again = server.managed("repeat", training_id=training)
+    changed = server.managed(
+        "repeat", training_id=training, model_name="new", parameters={"steps": 4}
+    )
+    again, changed = (server.ended(item["training_id"]) for item in (again, changed))
+    assert again["again_of"] == changed["again_of"] == training
+    assert (again["model_name"], again["parameters"]["steps"]) == ("old", 3)
+    assert (changed["model_name"], changed["parameters"]["steps"]) == ("new", 4)
+    assert server.recited(changed["training_id"]) == "one"
+    assert server.manage("repeat", training_id="nope").status == 404
+    assert server.manage("repeat", training_id=training, model_name="a/b").status == 400
+
+
+def test_the_log_is_read_in_parts(server: CoursesServer) -> None:
+    training = server.begin("one", steps=200)
+    server.ended(training)
+    whole = server.http("GET", f"{MANAGE}/log?training_id={training}").json["text"]
+    text, offset = "", 0
+    for _ in range(1000):
+        query = f"training_id={training}&offset={offset}&limit=100"
+        part = server.http("GET", f"{MANAGE}/log?{query}").json
+        if not part["text"]:
+            break
+        text, offset = text + part["text"], part["next_offset"]
+    assert text == whole
+    assert "step 200\n" in text
+    for query in ("limit=2000000", "limit=-1", "offset=-1"):
+        answer = server.http("GET", f"{MANAGE}/log?training_id={training}&{query}")
+        assert answer.status == 400, query
+
+
+def test_a_training_is_pinned(server: CoursesServer) -> None:
+    training = server.begin("one")
+    assert server.managed("pin", training_id=training, pinned=True)["pinned"] is True
+    assert server.show(training)["pinned"] is True
+    assert server.managed("pin", training_id=training, pinned=False)["pinned"] is False
+    assert server.manage("pin", training_id="nope", pinned=True).status == 404
+
+
+OPTIONS = [
+    ("kitfox-priority", "high"),
+    ("kitfox-priority", "1001"),
+    ("kitfox-retries", "-1"),
+    ("kitfox-promote", "perhaps"),
+]
+
+
+@pytest.mark.parametrize(("header", "value"), OPTIONS)
+def test_an_option_that_is_none_is_refused(server: CoursesServer, header: str, value: str) -> None:
+    answer = server.train("one", name="n", headers={header: value})
+    assert answer.status == 400
+    assert header in answer.json["details"]
+    assert repr(value) in answer.json["details"]
+
+
+def test_options_come_in_headers(server: CoursesServer) -> None:
+    headers = {"kitfox-priority": "-5", "kitfox-retries": "2", "kitfox-promote": "false"}
+    shown = server.show(server.begin("one", name="n", headers=headers))
+    assert (shown["priority"], shown["retries"], shown["promotion"]) == (-5, 2, None)
+    assert server.train("one", headers={"kitfox-promote": "true"}).status == 400  # without a name
+
+
+def test_keys_are_shown_to_nobody(server: CoursesServer) -> None:
+    keys = {"accessKey": "AKIA-not-shown", "secretKey": "hush-not-shown"}
+    source = {"endpoint": "http://127.0.0.1:9", "bucket": "b", "files": ["f.json"], **keys}
+    body = {
+        "model_name": "",
+        "parameters": {"lines": {"data_stream": source}, "end": keys["secretKey"]},
+    }
+    answer = server.http("POST", "/api/v1/ReciteTaskPupilTrain", body)
+    assert answer.status == 200, answer.body
+    training = answer.json["training_id"]
+    shown = server.ended(training, "ERRORED")
+    assert shown["parameters"]["lines"]["s3files"]["secretKey"] == "***"
+    every = [
+        server.http("GET", f"{MANAGE}/{action}training_id={training}").body
+        for action in ("show?", "log?", "follow?", f"?filter={training}&")
+    ]
+    every.append(server.http("GET", f"/management/trainings?training_id={training}").body)
+    again = server.managed("retry", training_id=training)["training_id"]
+    server.ended(again, "ERRORED")
+    every.append(server.http("GET", f"{MANAGE}/show?training_id={again}").body)
+    assert not [text for text in every if b"not-shown" in text]

@@ -68,6 +68,8 @@ class Answers:
 
     def _result(self, method: Method) -> JsonSchema:
         cls = method.response
+        if method.is_download:
+            return {"description": "A zip file.", "content": {"application/zip": _FILE}}
         if method.output_streaming:
             schema = self._schemas.reference(cls, Form.ANSWER)
             content: JsonSchema = {

@@ -12,7 +12,14 @@ _JOB = {
     Purpose.JOB_RESULT: "result",
     Purpose.JOB_CANCEL: "cancel",
 }
-_TRAINING = {Purpose.TRAINING_STATUS: "status", Purpose.TRAINING_CANCEL: "cancel"}
+_TRAINING = {
+    Purpose.TRAINING_STATUS: "status",
+    Purpose.TRAINING_CANCEL: "cancel",
+    Purpose.TRAINING_SHOW: "show",
+    Purpose.TRAINING_FOLLOW: "follow",
+    Purpose.TRAINING_LOG: "log",
+    Purpose.TRAINING_DOWNLOAD: "download",
+}
 
 
 def links_of(method: Method, names: Mapping[str, str], methods: Iterable[Method]) -> JsonSchema:

@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 __all__ = ["HIDDEN", "Redactions", "redact_text", "redacted", "secrets_of"]
@@ -25,15 +25,19 @@ _KEPT = 256
 
 
 def redacted(value: Any) -> Any:
-    """A JSON value with the secrets in it blanked, at any depth."""
+    """A JSON value with the secrets in it blanked, at any depth, and wherever they are repeated."""
+    return _blanked(value, _longest_first(_secrets(value)))
+
+
+def _blanked(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, dict):
         return {
-            key: HIDDEN if item and _is_secret(key) else redacted(item)
+            key: HIDDEN if item and _is_secret(key) else _blanked(item, secrets)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [redacted(item) for item in value]
-    return _USER.sub(HIDDEN, value) if isinstance(value, str) else value
+        return [_blanked(item, secrets) for item in value]
+    return redact_text(_USER.sub(HIDDEN, value), secrets) if isinstance(value, str) else value
 
 
 def secrets_of(parameters: str) -> tuple[str, ...]:
@@ -41,8 +45,12 @@ def secrets_of(parameters: str) -> tuple[str, ...]:
     # Parameters may be as large as the data that they bring: most are never parsed.
     if not _WRITTEN.search(parameters):
         return ()
-    found = {text for text in _secrets(json.loads(parameters)) if len(text) >= _SHORTEST}
-    return tuple(sorted(found, key=len, reverse=True))
+    return _longest_first(_secrets(json.loads(parameters)))
+
+
+def _longest_first(found: Iterable[str]) -> tuple[str, ...]:
+    kept = {text for text in found if len(text) >= _SHORTEST}
+    return tuple(sorted(kept, key=len, reverse=True))
 
 
 def redact_text(text: str, secrets: tuple[str, ...]) -> str:
