@@ -1,6 +1,7 @@
 """Whatever a model does to its process, the server and the other calls go on."""
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -118,6 +119,46 @@ def test_without_a_replica_answers_come_at_once(tmp_path: Path) -> None:
             assert (await ask(execution, "better")).text == "better"
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("what", "place"), [("sleep 3600", "_do_sleep"), ("hold", "_do_hold")])
+def test_where_a_call_hangs_is_told_for_which_request(
+    moody: Path, what: str, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def run() -> None:
+        async with opened(moody, run_seconds=0.3) as execution:
+            with pytest.raises(Unavailable, match="run_seconds"):
+                await ask(execution, what, request_id="r9")
+
+    asyncio.run(run())
+    (told,) = [record for record in caplog.records if "has been running" in record.message]
+    assert (told.__dict__["request_id"], told.__dict__["model_id"]) == ("r9", "moody")
+    assert "method run of model moody" in told.message
+    later = caplog.records[caplog.records.index(told) :]
+    assert [record for record in later if f"in {place}" in record.message]
+
+
+def test_a_call_that_may_take_long_is_told_of_once(
+    moody: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("kitfox.models.replicas.hung_calls._TOLD_AFTER", 0.1)
+
+    async def run() -> None:
+        async with opened(moody) as execution:
+            go = tmp_path / "go"
+            slow = asyncio.ensure_future(ask(execution, f"wait {go}", request_id="r9"))
+            await until(lambda: "in _do_wait" in caplog.text)
+            await asyncio.sleep(0.2)  # several looks
+            go.touch()
+            await slow
+            assert (await ask(execution, "still there")).text == "still there"
+
+    asyncio.run(run())
+    (told,) = [record for record in caplog.records if "has been running" in record.message]
+    assert (told.__dict__["request_id"], "and goes on" in told.message) == ("r9", True)
 
 
 @pytest.mark.parametrize("what", ["sleep 3600", "hold"])

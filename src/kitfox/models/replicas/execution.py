@@ -21,6 +21,7 @@ from kitfox.models.execution import Submit
 from kitfox.models.executor import ThreadExecutor
 from kitfox.models.replicas.calls import Call
 from kitfox.models.replicas.deaths import Death
+from kitfox.models.replicas.hung_calls import HungCalls
 from kitfox.models.replicas.output import Tail
 from kitfox.models.replicas.plan import Plan
 from kitfox.models.replicas.pool import Pool
@@ -141,7 +142,9 @@ class InProcesses:
         self._supervisor = Supervisor(
             settings.replicas, make=self._make, on_change=self._changed, backoff=backoff
         )
-        self._timer: asyncio.TimerHandle | None = None
+        self._hung = HungCalls(
+            self._pool, model=plan.model, seconds=settings.run_seconds, loop=loop
+        )
         self._closing = False
         self._lock = threading.Lock()
 
@@ -205,8 +208,7 @@ class InProcesses:
             await made._shut_down(0.0)
             raise
         made._info = first.public_info
-        if settings.run_seconds > 0:
-            made._watch()
+        made._hung.start()
         return made
 
     # -- what the handlers ask
@@ -382,23 +384,6 @@ class InProcesses:
         if self.on_change is not None and not self._closing:
             self.on_change()
 
-    def _watch(self) -> None:
-        """Kills replicas in which a call runs for too long."""
-        limit = self._settings.run_seconds
-        now = time.monotonic()
-        for process, member in list(self._pool.members.items()):
-            if not member.calls:
-                continue
-            slow = [item for item in process.running() if now - item.since > limit]
-            if slow:
-                culprit = min(slow, key=lambda item: item.since).number
-                process.kill(
-                    f"a call took longer than {limit:g} s (setting models.execution.run_seconds) "
-                    "and its process was killed",
-                    culprit=culprit,
-                )
-        self._timer = self._loop.call_later(min(max(limit / 5, 0.02), 1.0), self._watch)
-
     # -- the end
 
     def close(self) -> None:
@@ -419,8 +404,7 @@ class InProcesses:
 
     async def _shut_down(self, patience: float) -> None:
         self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._hung.stop()
         self._pool.close()
         await self._supervisor.stop()
         await _until(lambda: not self._pool.outstanding, patience)

@@ -5,15 +5,30 @@ the same time travel in one frame; see `frames`. A call is known by its number, 
 anew each time that it is sent to a replica, in rising order.
 """
 
+import signal
 from typing import Any, Final, TypeAlias
 
 __all__ = [
-    *("AGAIN", "BROKEN", "CALL", "CANCEL", "CREDIT", "END", "ERROR", "FAILED", "FEED"),
+    *(
+        "AGAIN",
+        "BROKEN",
+        "CALL",
+        "CANCEL",
+        "CREDIT",
+        "DUMP_SIGNAL",
+        "END",
+        "ERROR",
+        "FAILED",
+        "FEED",
+    ),
     *("FEED_END", "ITEMS", "Message", "OPEN", "OPENED", "READY", "RESULT", "STOP", "STREAM"),
     *("RETURN", "RETURNED", "WANT"),
 ]
 
 Message: TypeAlias = tuple[Any, ...]
+
+DUMP_SIGNAL: Final = signal.SIGUSR1
+"""Has a replica write where its threads are into its output, whatever they do."""
 
 # To a replica.
 OPEN: Final = 1

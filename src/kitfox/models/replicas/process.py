@@ -28,7 +28,7 @@ from kitfox.models.replicas.frames import (
     send_some,
     views,
 )
-from kitfox.models.replicas.messages import Message
+from kitfox.models.replicas.messages import DUMP_SIGNAL, Message
 from kitfox.models.replicas.output import LogPipe, Tail
 from kitfox.models.replicas.page import Notes, Running, make_page
 from kitfox.models.replicas.plan import Plan
@@ -174,6 +174,12 @@ class ReplicaProcess:
         if self.pid and not self._ended.done():
             self._reason, self._culprit = reason or self._reason, culprit or self._culprit
             kill_group(self.pid, signal.SIGKILL)
+
+    def dump(self) -> None:
+        """Has it write into its output where its threads are."""
+        if self.pid and not self._ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, DUMP_SIGNAL)
 
     def stop(self) -> None:
         """Tells it to end by itself."""

@@ -28,7 +28,7 @@ from kitfox.caikit import install_if_asked
 from kitfox.models.replicas import messages as ids
 from kitfox.models.replicas.failures import failure_of
 from kitfox.models.replicas.frames import BrokenFrame, FrameReader, pack, send_all
-from kitfox.models.replicas.messages import Message
+from kitfox.models.replicas.messages import DUMP_SIGNAL, Message
 from kitfox.models.replicas.outbox import Outbox, end_at_once
 from kitfox.models.replicas.output import capture
 from kitfox.models.replicas.page import Notes
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _die_with(options.parent)
     _prepare_signals()
+    # Handled in C, also while something holds the interpreter lock.
+    faulthandler.register(DUMP_SIGNAL, file=2, all_threads=True)
     notes = Notes(options.page)
     os.close(options.page)
     line = _take_line()
