@@ -107,6 +107,7 @@ async def manager_of(
     *,
     loading: dict[str, Any] | None = None,
     execution: dict[str, Any] | None = None,
+    settings_of: dict[str, dict[str, Any]] | None = None,
     threads: int = 2,
     **settings: Any,
 ) -> AsyncIterator[ModelManager]:
@@ -116,11 +117,14 @@ async def manager_of(
         root: The folder.
         loading: How the `ModelLoader` is made.
         execution: How models are run, as `models.execution` says it.
+        settings_of: How certain ones are run, as `models.settings` says it.
         threads: The most calls of a model at a time.
         settings: How the manager is made.
     """
     store = ModelStore(root)
-    running = ExecutionSettings(Models(execution=ModelExecution(**(execution or {}))))
+    running = ExecutionSettings(
+        Models(execution=ModelExecution(**(execution or {})), settings=settings_of or {})
+    )
     opener = ModelOpener(threads=threads, settings=running)
     models = ModelManager(
         store=store,

@@ -42,6 +42,9 @@ class OpenModel(Protocol):
     ) -> Awaitable[OpenedModel]:
         """The model at a path, under a name, prepared."""
 
+    def runs_alike(self, name: str, other: str, path: Path) -> bool:
+        """Whether a model is run in the same way under either name. Reads the disk."""
+
     def close(self) -> None:
         """Gives back what it has; the models go on."""
 
@@ -91,6 +94,10 @@ class ModelOpener:
             most_threads=self._threads,
             watchdog=self._watchdog,
         )
+
+    def runs_alike(self, name: str, other: str, path: Path) -> bool:
+        """Whether a model is run in the same way under either name. Reads the disk."""
+        return self._settings.of(name, path) == self._settings.of(other, path)
 
     def close(self) -> None:
         """Watches over the models no longer."""
@@ -164,6 +171,10 @@ class ModelLoader:
             model.load_seconds = time.monotonic() - started
             model.loaded_at = datetime.datetime.now(datetime.UTC)
             return model
+
+    def runs_alike(self, name: str, other: str, path: Path) -> bool:
+        """Whether a model is run in the same way under either name. Reads the disk."""
+        return self._open_model.runs_alike(name, other, path)
 
     def close(self) -> None:
         """Ends what goes on in the background."""

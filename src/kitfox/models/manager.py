@@ -25,6 +25,7 @@ from kitfox.models.identity import Files, files_at, files_if_any
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.reference import ModelReference, check_model_id
+from kitfox.models.same_models import SameModels
 from kitfox.models.store import ModelStore
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class ModelManager:
         self._lazy = lazy
         self._loaded: dict[str, LoadedModel] = {}
         self._loading: dict[str, _Load] = {}
+        self._same = SameModels(self._loaded)
         self._failures = Failures()
         self._listeners: list[Callable[[], None]] = []
         self.budget = MemoryBudget(
@@ -119,7 +121,8 @@ class ModelManager:
 
     def quarantine(self, model_id: str) -> "Quarantine | None":
         """What a model refuses, also while it is not loaded; None if that was never asked."""
-        return self._loader.quarantines.find(model_id)
+        model = self.peek(model_id)
+        return self._loader.quarantines.find(model_id if model is None else model.name)
 
     def fails(self, model_id: str, path: Path, files: Files) -> bool:
         """Whether to load these files under an id now would only repeat a failure."""
@@ -131,7 +134,7 @@ class ModelManager:
 
     def peek(self, model_id: str) -> LoadedModel | None:
         """The model if it is loaded: the quick way, without a step of the event loop."""
-        return self._loaded.get(model_id)
+        return self._loaded.get(model_id) or self._same.find(model_id)
 
     def is_known(self, model_id: str) -> bool:
         """Whether a model of this id is loaded, or is there and could not be loaded."""
@@ -147,7 +150,7 @@ class ModelManager:
         """
         # It may be unloaded between the end of its load and this caller's turn.
         for _ in range(_MOST_ATTEMPTS):
-            model = self._loaded.get(model_id)
+            model = self.peek(model_id)
             if model is not None:
                 return model
             load = self._loading.get(model_id)
@@ -161,6 +164,8 @@ class ModelManager:
                     raise ModelNotFound(model_id, {*known, *hints})
                 if failure := self._failures.standing(model_id, path, files):
                     raise failure.error()
+                if (model := await self._shared(model_id, path, files)) is not None:
+                    return model
                 load = self._begin(model_id, path)
             await asyncio.shield(load.future)
         raise Unavailable(f"Model {model_id} was unloaded each time that it was loaded; try again")
@@ -188,6 +193,9 @@ class ModelManager:
         """
         if path is None:
             path = await self._place(model_id)
+            files = await asyncio.to_thread(files_if_any, path)
+            if (model := await self._shared(model_id, path, files)) is not None:
+                return model
         if (model := self._loaded.get(model_id)) is not None:
             return model
         load = self._begin(model_id, path, urgent=urgent, follows_store=follows_store)
@@ -262,8 +270,7 @@ class ModelManager:
         Raises:
             FailedPrecondition: There is none.
         """
-        past = await asyncio.to_thread(self.store.history, name)
-        version = past[-2].version if len(past) > 1 else ""
+        version = await asyncio.to_thread(self.store.previous, name)
         await self._switch(name, version, partial(self.store.roll_back, name))
 
     async def _switch(self, name: str, version: str, switch: Callable[[], object]) -> None:
@@ -271,11 +278,24 @@ class ModelManager:
         if model is None or not model.follows_store or not version:
             await asyncio.to_thread(switch)
         else:
-            path = await self._place(f"{name}@{version}")
-            await self.replace(name, path, before=switch)
-        # What a training has made is promoted as a copy.
+            path, is_new = await asyncio.to_thread(self.store.prepare, name, version)
+            try:
+                if _is_other(model, path, await asyncio.to_thread(files_if_any, path)):
+                    await self.replace(name, path, before=switch)
+                else:
+                    await asyncio.to_thread(switch)
+            except Exception:
+                if is_new:  # all stays as it was
+                    await asyncio.to_thread(self._take_back, f"{name}@{version}")
+                raise
+        # Somebody else may have changed the store meanwhile.
         await self.refresh(name)
         self._failures.forget(name)
+
+    def _take_back(self, model_id: str) -> None:
+        """Removes a version that was made for a promotion which has failed."""
+        with contextlib.suppress(KitfoxError):
+            self.store.remove(model_id)
 
     def unload(self, model_id: str, *, why: str = "as told") -> bool:
         """Forgets a model, also while it is being loaded; calls that run on it finish.
@@ -283,6 +303,7 @@ class ModelManager:
         Returns:
             Whether there was anything to forget.
         """
+        was_shared = self._same.forget(model_id)
         load = self._loading.pop(model_id, None)
         if load is not None:
             load.end(NotFound(f"Model {model_id} was unloaded while it was being loaded"))
@@ -293,7 +314,7 @@ class ModelManager:
             self.budget.note_end(model)
             log.info("Unloaded model %s: %s", model_id, why, extra={"log_code": "<KFX20030I>"})
             self._changed()
-        return model is not None or load is not None
+        return model is not None or load is not None or was_shared
 
     def forget_failure(self, model_id: str) -> None:
         """Lets a model that did not load be tried again by the next request."""
@@ -307,6 +328,17 @@ class ModelManager:
         for model in self._loaded.values():
             model.execution.close()
         self.stream_executor.close()
+
+    async def _shared(self, model_id: str, path: Path, files: Files | None) -> LoadedModel | None:
+        """The loaded model that `name@version` stands for, if `name` is that version now."""
+        name, at, _ = model_id.partition("@")
+        model = self._loaded.get(name) if at else None
+        if model is None or not model.follows_store or _is_other(model, path, files):
+            return None
+        if not await asyncio.to_thread(self._loader.runs_alike, name, model_id, path):
+            return None
+        self._same.note(model_id, model)
+        return self.peek(model_id)
 
     def _find(self, model_id: str) -> tuple[Path | None, Files | None, list[str]]:
         """Where a model lies and what is there, or ids that could be asked for. Reads the disk."""
@@ -454,6 +486,6 @@ async def _allows(before: Callable[[], object], load: _Load, model: LoadedModel)
     return True
 
 
-def _is_other(model: LoadedModel, path: Path, files: Files) -> bool:
+def _is_other(model: LoadedModel, path: Path, files: Files | None) -> bool:
     """Whether what lies at a path is not what a model was loaded from."""
     return path != model.path or (model.files is not None and not model.files.are_in(files))

@@ -243,6 +243,29 @@ class ModelStore:
             self._put_in_place(model, model_id, reference)
         return self.describe(model_id)
 
+    def prepare(self, name: str, version: str) -> tuple[Path, bool]:
+        """Where a version lies that is to be promoted; a trained model becomes a version by it.
+
+        Args:
+            name: The model; it need not exist if the version is a training.
+            version: One of its versions, or the id of a training.
+
+        Returns:
+            The path, and whether it has become a version just now.
+
+        Raises:
+            NotFound: There is no such version, and no such training with a model.
+            IncompleteModel: The training's model lacks something.
+            FailedPrecondition: It cannot become a version.
+        """
+        reference = ModelReference.parse(f"{_plain(name).name}@{version}")
+        if (path := self._versions.path(name, version)) is not None:
+            return path, False
+        is_new = self._adopt(reference)
+        if (path := self._versions.path(name, version)) is None:
+            raise NotFound(f"Model {name!r} has no version {version!r}")
+        return path, is_new
+
     def promote(self, name: str, version: str) -> ModelEntry:
         """Makes a version the one that the model's name means; a trained model becomes a version.
 
@@ -255,14 +278,14 @@ class ModelStore:
             IncompleteModel: The version lacks something.
             FailedPrecondition: What has the model's name cannot be replaced.
         """
-        reference = ModelReference.parse(f"{_plain(name).name}@{version}")
-        if self._versions.path(name, version) is None:
-            self._adopt(reference)
-        path = self._versions.path(name, version)
-        if path is not None:
-            self.verify(str(reference), path)
+        path, _ = self.prepare(name, version)
+        self.verify(f"{name}@{version}", path)
         self._versions.promote(name, version)
         return self.describe(name)
+
+    def previous(self, name: str) -> str:
+        """The version that a roll back would make current; empty if there is none."""
+        return self._versions.previous(_plain(name).name)
 
     def roll_back(self, name: str) -> ModelEntry:
         """Makes the version current that was so before the present one.
@@ -375,8 +398,8 @@ class ModelStore:
         except FileExistsError:
             raise AlreadyExists(f"Model '{model_id}' already exists") from None
 
-    def _adopt(self, reference: ModelReference) -> None:
-        """Copies what a training has made among the versions of a model."""
+    def _adopt(self, reference: ModelReference) -> bool:
+        """Copies what a training has made among the versions of a model, if it is not there."""
         source = self._trained(reference.version)
         if source is None:
             raise NotFound(
@@ -391,7 +414,8 @@ class ModelStore:
             try:
                 self._versions.add(reference.name, reference.version, folder / "model")
             except FileExistsError:  # another one was quicker
-                return
+                return False
+        return True
 
 
 def _exists(path: Path) -> bool:

@@ -163,14 +163,26 @@ class Versions:
             FailedPrecondition: There is none.
         """
         with explaining(f"roll back model {name}"), self._work.lock(self.redo):
-            past = self.history(name)
-            for index in range(len(past) - 2, -1, -1):
-                version = past[index].version
-                if version != past[-1].version and self.path(name, version) is not None:
-                    self._switch(name, version)
-                    self._write_history(name, past[: index + 1])
-                    return version
+            past = self._earlier(name)
+            if past:
+                self._switch(name, past[-1].version)
+                self._write_history(name, past)
+                return past[-1].version
         raise FailedPrecondition(f"Model {name!r} has no earlier version to roll back to")
+
+    def previous(self, name: str) -> str:
+        """The version that was current before the present one and is still there; empty if none."""
+        past = self._earlier(name)
+        return past[-1].version if past else ""
+
+    def _earlier(self, name: str) -> list[Promotion]:
+        """The history up to the last version that is another one than the present and is there."""
+        past = self.history(name)
+        for index in range(len(past) - 2, -1, -1):
+            version = past[index].version
+            if version != past[-1].version and self.path(name, version) is not None:
+                return past[: index + 1]
+        return []
 
     def remove(self, name: str) -> bool:
         """Removes a model with all its versions; whether there was any."""
