@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeAlias
 
-from kitfox.errors import InvalidArgument, ResourceExhausted
+from kitfox.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from kitfox.modules.config import CONFIG_FILE
 
 __all__ = [
@@ -128,6 +128,9 @@ def iterate_archive(folder: str | os.PathLike[str], *, chunk: int = 1 << 18) -> 
     Args:
         folder: What to pack; empty folders in it are kept.
         chunk: About how many bytes a piece has.
+
+    Raises:
+        FailedPrecondition: A file was changed meanwhile.
     """
     root, sink = Path(folder), _Sink()
     with zipfile.ZipFile(sink, "w", strict_timestamps=False) as archive:
@@ -138,10 +141,14 @@ def iterate_archive(folder: str | os.PathLike[str], *, chunk: int = 1 << 18) -> 
                 continue
             member = zipfile.ZipInfo.from_file(item, name, strict_timestamps=False)
             with item.open("rb") as source, archive.open(member, "w") as target:
+                left = member.file_size
                 while data := source.read(chunk):
                     target.write(data)
+                    left -= len(data)
                     if sink.size >= chunk:
                         yield sink.take()
+            if left:
+                raise FailedPrecondition(f"{item} was changed while it was packed")
     yield sink.take()
 
 
