@@ -29,9 +29,14 @@ class Answer:
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    pieces: list[bytes] = field(default_factory=list)
+    """Its body, as it came."""
     reset: int | None = None
     """HTTP/2's error code, if the stream was reset."""
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
 
     @property
     def text(self) -> str:
@@ -101,7 +106,7 @@ class Http1:
         except ConnectionError:
             return None
         self._rest = body[size:]
-        return Answer(int(first.split()[1]), headers, body[:size])
+        return Answer(int(first.split()[1]), headers, [body[:size]])
 
     def is_closed(self) -> bool:
         """Whether the server ends the connection; what it still sends does not matter."""
@@ -202,15 +207,16 @@ class Http2:
     def write(self, stream: int, body: bytes, *, end: bool = True) -> None:
         """Sends a body as the windows allow; in vain once the answer is there."""
         try:
-            while body:
+            start = 0
+            while start < len(body):
                 room = self.connection.local_flow_control_window(stream)
-                size = min(room, self.connection.max_outbound_frame_size, len(body))
+                size = min(room, self.connection.max_outbound_frame_size, len(body) - start)
                 if not size:
                     if stream in self.ended or not self.read():
                         return
                     continue
-                self.connection.send_data(stream, body[:size])
-                body = body[size:]
+                self.connection.send_data(stream, body[start : start + size])
+                start += size
                 self.flush()
             if end:
                 self.connection.end_stream(stream)
@@ -287,7 +293,7 @@ class Http2:
                     answer.headers[bytes(name).decode()] = bytes(value).decode("latin-1")
                 answer.status = int(answer.headers.get(":status", 0))
             case h2.events.DataReceived():
-                self.answers[event.stream_id or 0].body += event.data or b""
+                self.answers[event.stream_id or 0].pieces.append(event.data or b"")
                 if acknowledge and event.flow_controlled_length:
                     with contextlib.suppress(h2.exceptions.ProtocolError):
                         self.connection.acknowledge_received_data(

@@ -5,22 +5,20 @@ import zlib
 
 from kitfox.errors import InvalidArgument
 from kitfox.server.asgi import BodyTooLarge
+from kitfox.server.conversions import QUICK, QUICK_TO_UNPACK
 
 __all__ = ["WORTH_COMPRESSING", "accepts_gzip", "gunzip", "gzipped"]
 
 WORTH_COMPRESSING = 1024
 """Smaller bodies are sent as they are."""
 
-# On the event loop, what takes less than about a millisecond.
-_QUICK_TO_PACK = 64 * 1024
-_QUICK_TO_UNPACK = 4 * 1024
 _LEVEL = 1
 _GZIP = 31  # zlib's number for gzip's head and tail around the data
 
 
 async def gzipped(body: bytes) -> bytes:
     """The body, compressed."""
-    if len(body) <= _QUICK_TO_PACK:
+    if len(body) <= QUICK:
         return _pack(body)
     return await asyncio.to_thread(_pack, body)
 
@@ -36,7 +34,7 @@ async def gunzip(body: bytes, limit: int) -> bytes:
         InvalidArgument: It is no gzip data, or not all of it.
         BodyTooLarge: It holds more than `limit` bytes.
     """
-    if len(body) <= _QUICK_TO_UNPACK:
+    if len(body) <= QUICK_TO_UNPACK:
         return _unpack(body, limit)
     return await asyncio.to_thread(_unpack, body, limit)
 

@@ -4,6 +4,7 @@ Written from the protocol's own description (`PROTOCOL-HTTP2.md` of grpc): each 
 five-byte head (compressed flag, length) and its bytes, wherever the transport cuts them.
 """
 
+import asyncio
 import gzip
 import struct
 import zlib
@@ -12,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from kitfox.config import Server
 from kitfox.errors import Cancelled, Code, InvalidArgument, KitfoxError, ResourceExhausted
 from kitfox.server.asgi import BodyRoom, Receive
+from kitfox.server.conversions import QUICK_TO_UNPACK
 
 __all__ = ["FRAME_HEAD", "FRAME_HEAD_SIZE", "frame", "frame_compressed", "read_messages", "unframe"]
 
@@ -109,7 +111,9 @@ async def read_messages(
                     break
                 message = bytes(buffer[start + FRAME_HEAD_SIZE : end])
                 start = end
-                yield _unpack(message, compressed, encoding, settings) if compressed else message
+                if compressed:
+                    message = await _unpacked(message, compressed, encoding, settings)
+                yield message
             del buffer[:start]
             if len(buffer) != held:
                 room.take(len(buffer) - held)
@@ -120,6 +124,12 @@ async def read_messages(
         raise InvalidArgument(
             f"the stream ended in the middle of a message: {len(buffer)} bytes of it came"
         )
+
+
+async def _unpacked(message: bytes, compressed: int, encoding: bytes, settings: Server) -> bytes:
+    if len(message) <= QUICK_TO_UNPACK:
+        return _unpack(message, compressed, encoding, settings)
+    return await asyncio.to_thread(_unpack, message, compressed, encoding, settings)
 
 
 def _unpack(message: bytes, compressed: int, encoding: bytes, settings: Server) -> bytes:

@@ -5,6 +5,7 @@ request; the status travels in HTTP trailers, or in the only header block when n
 sent.
 """
 
+import asyncio
 import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterable
@@ -27,6 +28,7 @@ from kitfox.server.asgi import (
     read_body,
 )
 from kitfox.server.calls import Call, Calls
+from kitfox.server.conversions import QUICK, QUICK_TO_UNPACK
 from kitfox.server.deadlines import grpc_seconds
 from kitfox.server.error_details import status_details
 from kitfox.server.failure import WRITING_ERRORS, as_kitfox_error, unwritable
@@ -141,7 +143,7 @@ class _Endpoint:
         self._encode = codec_of(method.response).encode
         self._settings = settings
         self._body_seconds = settings.request_seconds
-        self._most = settings.max_message_size + FRAME_HEAD_SIZE
+        self._quick = min(QUICK, settings.max_message_size + FRAME_HEAD_SIZE)
         self._calls = calls
         self._metrics = metrics
 
@@ -149,6 +151,10 @@ class _Endpoint:
         """The body of a request that is no stream, when its first piece is not all of it."""
         limit, room = self._settings.max_message_size, self._calls.body_room
         return await read_body(message, receive, limit, framing=FRAME_HEAD_SIZE, room=room)
+
+    def _read(self, body: bytes, encoding: bytes) -> dict[str, Any]:
+        """The fields of a body's only message."""
+        return self._decode(unframe(body, encoding, self._settings))
 
     def _failure(self, err: Exception, head: _Head) -> KitfoxError:
         return as_kitfox_error(err, head.context, self._method.path)
@@ -195,10 +201,16 @@ class GrpcMethod(_Endpoint):
                 call.body_seconds = self._body_seconds
                 message = await receive()
                 body = message.get("body", b"")
-                if not body or message.get("more_body") or len(body) > self._most:
-                    body = await self._body(message, receive)
-                call.receive = receive
-                fields = self._decode(unframe(body, head.encoding, self._settings))
+                if (
+                    not body
+                    or message.get("more_body")
+                    or len(body) > self._quick
+                    or head.encoding == b"gzip"
+                ):
+                    fields = await self._read_slowly(message, head, receive, call)
+                else:
+                    call.receive = receive
+                    fields = self._decode(unframe(body, head.encoding, self._settings))
                 result = await self._handler(fields, context)
                 try:
                     payload = self._encode(result)
@@ -213,13 +225,28 @@ class GrpcMethod(_Endpoint):
         self._metrics.count(self._method.name, Code.OK, context.model_id, started)
         if head.encoding and head.compresses:
             start = {**_START, "headers": head.answer_headers(_GZIP)}
-            body = frame_compressed(payload)
+            body = await self._compressed(payload)
         else:
             start = {**_START, "headers": head.answer_headers()} if head.request_id else _START
             body = FRAME_HEAD.pack(0, len(payload)) + payload
         await send(start)
         await send({"type": "http.response.body", "body": body, "more_body": False})
         await send(_OK_TRAILERS)
+
+    async def _read_slowly(
+        self, message: Message, head: _Head, receive: Receive, call: Call
+    ) -> dict[str, Any]:
+        """The fields of a request that comes in pieces, is large, or may be compressed."""
+        body = await self._body(message, receive)
+        call.receive = receive
+        if len(body) <= (QUICK_TO_UNPACK if head.encoding else QUICK):
+            return self._read(body, head.encoding)
+        return await self._calls.conversions.run(self._read, body, head.encoding)
+
+    async def _compressed(self, payload: bytes) -> bytes:
+        if len(payload) <= QUICK:
+            return frame_compressed(payload)
+        return await self._calls.conversions.run(frame_compressed, payload)
 
 
 class GrpcStreamMethod(_Endpoint):
@@ -298,7 +325,10 @@ class GrpcStreamMethod(_Endpoint):
         call.body_seconds = self._body_seconds
         body = await self._body(await receive(), receive)
         call.receive = receive
-        yield unframe(body, head.encoding, self._settings)
+        if head.encoding and len(body) > QUICK_TO_UNPACK:
+            yield await asyncio.to_thread(unframe, body, head.encoding, self._settings)
+        else:
+            yield unframe(body, head.encoding, self._settings)
 
     @property
     def _framed(self) -> Encode:

@@ -1,5 +1,6 @@
 """Streams of requests over REST: one JSON value a line, wherever the transport cuts them."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
@@ -8,6 +9,7 @@ from kitfox.server.asgi import BodyRoom, BodyTooLarge, Receive
 
 __all__ = ["JsonLines"]
 
+_YIELD_AFTER = 1000
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -37,7 +39,8 @@ class JsonLines(AsyncIterator[bytes]):
         self._held = 0
         self._on_end = on_end
         self._on_gone = on_gone
-        self._ready: deque[bytes] = deque()
+        self._ready: deque[tuple[int, bytes]] = deque()
+        self._begun = 1
         self._rest = bytearray()
         self._number = 0
         self._ended = False
@@ -93,13 +96,16 @@ class JsonLines(AsyncIterator[bytes]):
 
     async def _next(self) -> bytes | None:
         while True:
-            while self._ready:
-                line = self._ready.popleft()
-                self._number += 1
+            for _ in range(min(len(self._ready), _YIELD_AFTER)):
+                self._number, line = self._ready.popleft()
                 self._check_length(len(line), self._number)
                 line = (line.removeprefix(_BOM) if self._number == 1 else line).strip()
                 if line:
                     return line
+            if self._ready:
+                # A piece may hold a million lines of blanks, and others wait for their turn.
+                await asyncio.sleep(0)
+                continue
             if self._ended:
                 return None
             await self._fill()
@@ -111,20 +117,25 @@ class JsonLines(AsyncIterator[bytes]):
             reason = Cancelled("the client went away while it sent its requests")
             self._on_gone(reason)
             raise reason
-        first, *others = message.get("body", b"").split(b"\n")
+        body: bytes = message.get("body", b"")
+        first, *others = body.split(b"\n")
         self._rest += first
         if others:
-            *whole, rest = others
-            self._ready.append(bytes(self._rest))
-            self._ready.extend(whole)
+            *whole, rest = [bytes(self._rest), *others]
+            self._ready.extend(
+                (number, line) for number, line in enumerate(whole, self._begun) if line
+            )
+            self._begun += len(whole)
             self._rest = bytearray(rest)
+            if len(whole) > _YIELD_AFTER:
+                await asyncio.sleep(0)
         if message.get("more_body"):
-            self._check_length(len(self._rest), self._number + len(self._ready) + 1)
+            self._check_length(len(self._rest), self._begun)
             self._hold(len(self._rest))
             return
         self._hold(0)
         self._ended = True
-        self._ready.append(bytes(self._rest))
+        self._ready.append((self._begun, bytes(self._rest)))
         self._rest.clear()
         self._on_end()
 

@@ -1,6 +1,7 @@
 """What REST's endpoints share: reading a request, writing a result, telling failures apart."""
 
 import time
+from functools import partial
 from typing import Any
 
 from kitfox import logs
@@ -18,6 +19,7 @@ from kitfox.server.asgi import (
 )
 from kitfox.server.calls import Call, Calls
 from kitfox.server.compression import gunzip
+from kitfox.server.conversions import QUICK
 from kitfox.server.deadlines import timeout_of
 from kitfox.server.failure import as_kitfox_error, serialize
 from kitfox.server.media_types import JSON, is_form, is_gzip
@@ -43,6 +45,7 @@ class RestEndpoint:
         self._settings = settings
         self._limit = settings.max_message_size
         self._digits = len(str(self._limit))
+        self._quick = min(QUICK, self._limit)
         self._calls = calls
         self._metrics = metrics
 
@@ -72,14 +75,20 @@ class RestEndpoint:
         call.body_seconds = self._settings.request_seconds
         message = await receive()
         body = message.get("body", b"")
-        if not body or message.get("more_body") or len(body) > self._limit:
+        if not body or message.get("more_body") or len(body) > self._quick:
             body = await read_body(message, receive, self._limit, room=self._calls.body_room)
         call.receive = receive
         if packed:
             body = await gunzip(body, self._settings.max_decompressed_size)
+        if len(body) > QUICK:
+            read = partial(self._read_form, kind) if in_form else self._reader.read
+            return await self._calls.conversions.run(read, body, call.context)
         if in_form:
             return self._reader.read_form(body, kind, call.context)
         return self._reader.read(body, call.context)
+
+    def _read_form(self, kind: bytes, body: bytes, context: Context) -> dict[str, Any]:
+        return self._reader.read_form(body, kind, context)
 
     def _check_length(self, length: bytes) -> None:
         """Refuses a body by what it is announced to be."""
