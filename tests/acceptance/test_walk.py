@@ -234,7 +234,7 @@ def test_the_command_line_does_the_same(server: Server) -> None:
     done = server.kitfox("train", "HelloWorldModule", "--data", data, "--name", "cli", "--follow")
     assert done.returncode == 0, done.stderr
     training_id = re.findall(r'"training_id": "([0-9a-f-]{36})"', done.stdout)[0]
-    assert '"state": "COMPLETED"' in done.stdout
+    assert "COMPLETED" in done.stdout
     done = server.kitfox("infer", training_id, '{"name": "Hans"}')
     assert json.loads(done.stdout) == {"greeting": "Guten Tag Hans"}, done.stderr
     done = server.kitfox("jobs", "list")

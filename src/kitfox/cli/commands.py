@@ -2,14 +2,16 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kitfox import __version__, config
 from kitfox.cli.export_commands import export
+from kitfox.cli.job_commands import jobs
 from kitfox.cli.model_commands import models
+from kitfox.cli.options import NO_FILES, ConfigFiles, Url
+from kitfox.cli.train_command import train
 from kitfox.errors import KitfoxError
 
 __all__ = ["main"]
@@ -20,19 +22,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-jobs = typer.Typer(help="Look at trainings, and cancel them.", no_args_is_help=True)
+app.command()(train)
 app.add_typer(jobs, name="jobs")
 app.add_typer(models, name="models")
 app.add_typer(export, name="export")
-
-ConfigFiles = Annotated[
-    list[Path],
-    typer.Option("--config", "-c", help="A YAML file; later ones override earlier ones."),
-]
-Url = Annotated[
-    str, typer.Option(help="The server; by default the one that the configuration describes.")
-]
-_NO_FILES: list[Path] = []
 
 
 def main() -> None:
@@ -60,7 +53,7 @@ def _root(
 
 
 @app.command()
-def serve(config_files: ConfigFiles = _NO_FILES) -> None:
+def serve(config_files: ConfigFiles = NO_FILES) -> None:
     """Starts the runtime; Ctrl-C lets what is in flight finish."""
     from kitfox.server import serve as run
 
@@ -73,7 +66,7 @@ def infer(
     inputs: Annotated[str, typer.Argument(help="The inputs as JSON; - reads standard input.")],
     task: Annotated[str, typer.Option(help="The task, when the library has several.")] = "",
     parameters: Annotated[str, typer.Option(help="The parameters as a JSON object.")] = "",
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
     """Calls a running server: kitfox infer example '{"name": "World"}'."""
@@ -87,73 +80,11 @@ def infer(
     _show(server.infer(task, body))
 
 
-@app.command()
-def train(
-    module: Annotated[str, typer.Argument(help="The module's name, class name or id.")],
-    data: Annotated[
-        Path, typer.Option(exists=True, help="The training data: a .csv, .json or .jsonl file.")
-    ],
-    name: Annotated[str, typer.Option(help="The trained model's name.")],
-    parameter: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter, as NAME=JSON or NAME=TEXT.")
-    ] = None,
-    follow: Annotated[bool, typer.Option(help="Wait for the end.")] = False,
-    config_files: ConfigFiles = _NO_FILES,
-    url: Url = "",
-) -> None:
-    """Starts a training on a running server: kitfox train MyModule --data d.csv --name x."""
-    from kitfox.cli.server_calls import ServerCalls
-
-    server = ServerCalls(config.load(*config_files), url)
-    settings = dict(_setting(item) for item in parameter or [])
-    job = server.train(module, data, name, settings)
-    _show(job)
-    if follow:
-        end = server.follow(job["training_id"])
-        _show(end)
-        if end["state"] != "COMPLETED":
-            raise typer.Exit(1)
-
-
-@jobs.command("list")
-def list_jobs(config_files: ConfigFiles = _NO_FILES) -> None:
-    """Lists the trainings, the newest first."""
-    from kitfox.cli.listings import show_jobs
-
-    show_jobs(config.load(*config_files))
-
-
-@jobs.command("show")
-def show_job(training_id: str, config_files: ConfigFiles = _NO_FILES) -> None:
-    """Shows all that is known of a training."""
-    from kitfox.cli.listings import show_job as show
-
-    show(config.load(*config_files), training_id)
-
-
-@jobs.command("cancel")
-def cancel_job(training_id: str, config_files: ConfigFiles = _NO_FILES, url: Url = "") -> None:
-    """Cancels a training on a running server."""
-    from kitfox.cli.server_calls import ServerCalls
-
-    _show(ServerCalls(config.load(*config_files), url).cancel(training_id))
-
-
 def _parsed(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as err:
         raise typer.BadParameter(f"{what} is not valid JSON: {err}") from err
-
-
-def _setting(item: str) -> tuple[str, Any]:
-    name, equals, text = item.partition("=")
-    if not equals or not name:
-        raise typer.BadParameter(f"--set {item!r}: expected NAME=VALUE")
-    try:
-        return name, json.loads(text)
-    except ValueError:
-        return name, text
 
 
 def _show(value: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kitfox import config
+from kitfox.cli.options import NO_FILES, ConfigFiles
 from kitfox.config import Config
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ export = typer.Typer(
     no_args_is_help=True,
 )
 
-ConfigFiles = Annotated[
-    list[Path],
-    typer.Option("--config", "-c", help="A YAML file; later ones override earlier ones."),
-]
-_NO_FILES: list[Path] = []
-
 
 @export.command("protos")
 def export_protos(
@@ -33,7 +28,7 @@ def export_protos(
     per_package: Annotated[
         bool, typer.Option("--per-package", help="One file for each package, not each message.")
     ] = False,
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
 ) -> None:
     """Writes the .proto files, from which clients in other languages are made."""
     from kitfox.export import write_protos
@@ -45,7 +40,7 @@ def export_protos(
 @export.command("descriptors")
 def export_descriptors(
     file: Annotated[Path, typer.Argument(help="The file to write.")],
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
 ) -> None:
     """Writes the descriptors, for `kitfox export check` and for tools such as grpcurl."""
     from kitfox.export import write_descriptors
@@ -58,7 +53,7 @@ def export_descriptors(
 @export.command("openapi")
 def export_openapi(
     file: Annotated[Path, typer.Argument(help="The file to write; - is standard output.")],
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
 ) -> None:
     """Writes the OpenAPI document of the REST routes."""
     from kitfox.export import library_info, openapi_document

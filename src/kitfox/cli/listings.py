@@ -1,16 +1,16 @@
 """Tables of models and trainings for a terminal."""
 
+import datetime
+import json
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from kitfox.config import Config
-from kitfox.errors import NotFound
-from kitfox.training import Job, JobStore
+from kitfox.cli.follow_view import progress_text
+from kitfox.cli.trainings import ENDED
 
 _UNLIMITED = 10_000
 
@@ -55,38 +55,70 @@ def show_quarantine(requests: Iterable[Mapping[str, Any]]) -> None:
     _print(table, empty="nothing is in quarantine")
 
 
-def show_jobs(config: Config) -> None:
-    """Prints the trainings, the newest first."""
-    table = _table("training id", "state", "module", "model", "created", "reason")
-    for job in _store(config).list(limit=100):
+def show_jobs(trainings: Iterable[Mapping[str, Any]]) -> None:
+    """Prints trainings, a line each.
+
+    Args:
+        trainings: What is known of each, as the server tells it.
+    """
+    table = _table("training id", "state", "module", "model", "created", "progress or reason")
+    for training in trainings:
+        reasons = training.get("reasons") or []
+        progress = progress_text(training.get("progress") or {})
         table.add_row(
-            job.id,
-            job.state.name,
-            job.module_name,
-            job.model_name,
-            f"{job.created:%Y-%m-%d %H:%M:%S}",
-            "; ".join(job.reasons),
+            training["training_id"],
+            training["state"],
+            training.get("module_name") or "",
+            training.get("model_name") or "",
+            _time(training["created"]),
+            "; ".join(reasons) or ("" if training["state"] in ENDED else progress),
         )
     _print(table, empty="no trainings")
 
 
-def show_job(config: Config, training_id: str) -> None:
+def show_job(training: Mapping[str, Any]) -> None:
     """Prints all that is known of one training."""
-    job = _store(config).get(training_id)
     table = _table("", "")
-    for name in Job.__dataclass_fields__:
-        value = getattr(job, name)
-        if value not in (None, "", (), [], {}):
-            table.add_row(name, str(value))
+    for name, value in training.items():
+        if value in (None, "", [], {}, False):
+            continue
+        table.add_row(name, _shown(name, value))
     _print(table, empty="")
 
 
-def _store(config: Config) -> JobStore:
-    url = config.store_url
-    path = url.removeprefix("sqlite:///")
-    if path != url and not Path(path).exists():
-        raise NotFound(f"there is no job store at {path}: no training has been started there")
-    return JobStore(url)
+def _shown(name: str, value: Any) -> str:
+    """A value of a description, as text."""
+    if name in ("created", "started", "finished"):
+        return _time(value)
+    if name == "progress":
+        return progress_text(value)
+    if name == "data":
+        return "\n".join(_data_text(item) for item in value)
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    if name == "environment":
+        return "\n".join(f"{key} {value[key]}" for key in sorted(value))
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    return str(value)
+
+
+def _data_text(item: Mapping[str, Any]) -> str:
+    """What a training was made from, in a line."""
+    facts = [
+        f"{item['rows']} rows" if item.get("rows") is not None else "",
+        f"{item['size']} bytes" if item.get("size") is not None else "",
+        f"sha256 {item['sha256']}" if item.get("sha256") else "",
+        f"changed {item['changed']}" if item.get("changed") else "",
+    ]
+    said = ", ".join(filter(None, facts))
+    return f"{item['parameter']}: {item['kind']} {item['name']}" + (f" ({said})" if said else "")
+
+
+def _time(text: str) -> str:
+    """A time as people at this place write it."""
+    moment = datetime.datetime.fromisoformat(text)
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _table(*columns: str) -> Table:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kitfox import config
+from kitfox.cli.options import NO_FILES, ConfigFiles, Url
 from kitfox.config import Config
 from kitfox.errors import InvalidArgument, KitfoxError, Unavailable
 
@@ -18,19 +19,11 @@ models = typer.Typer(
     help="Look at models, load them, change their versions.", invoke_without_command=True
 )
 
-ConfigFiles = Annotated[
-    list[Path],
-    typer.Option("--config", "-c", help="A YAML file; later ones override earlier ones."),
-]
-Url = Annotated[
-    str, typer.Option(help="The server; by default the one that the configuration describes.")
-]
 Model = Annotated[str, typer.Argument(help="A model's name, or NAME@VERSION.")]
-_NO_FILES: list[Path] = []
 
 
 @models.callback()
-def _all(context: typer.Context, config_files: ConfigFiles = _NO_FILES, url: Url = "") -> None:
+def _all(context: typer.Context, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
     if context.invoked_subcommand is None:
         list_models(config_files=config_files, url=url)
 
@@ -41,7 +34,7 @@ def list_models(
         str, typer.Argument(metavar="[NAME]", help="A part of the name, or a pattern with *.")
     ] = "",
     state: Annotated[str, typer.Option(help="Only those in this state.")] = "",
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
     """Lists models, those that cannot be loaded with the reason."""
@@ -62,7 +55,7 @@ def list_models(
 
 
 @models.command("show")
-def show(model: Model, config_files: ConfigFiles = _NO_FILES, url: Url = "") -> None:
+def show(model: Model, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
     """Shows all that is known of a model."""
     from kitfox.cli.listings import show_model
     from kitfox.cli.local_models import LocalModels
@@ -79,19 +72,19 @@ def show(model: Model, config_files: ConfigFiles = _NO_FILES, url: Url = "") -> 
 
 
 @models.command("load")
-def load(model: Model, config_files: ConfigFiles = _NO_FILES, url: Url = "") -> None:
+def load(model: Model, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
     """Loads a model on a running server."""
     _manage("MODEL_LOAD", config_files, url, model_id=model)
 
 
 @models.command("unload")
-def unload(model: Model, config_files: ConfigFiles = _NO_FILES, url: Url = "") -> None:
+def unload(model: Model, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
     """Unloads a model on a running server; its files stay."""
     _manage("MODEL_UNLOAD", config_files, url, model_id=model)
 
 
 @models.command("reload")
-def reload(model: Model, config_files: ConfigFiles = _NO_FILES, url: Url = "") -> None:
+def reload(model: Model, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
     """Loads a model anew on a running server, from its files as they are now."""
     _manage("MODEL_RELOAD", config_files, url, model_id=model)
 
@@ -100,7 +93,7 @@ def reload(model: Model, config_files: ConfigFiles = _NO_FILES, url: Url = "") -
 def promote(
     name: Annotated[str, typer.Argument(help="A model's name.")],
     version: Annotated[str, typer.Argument(help="One of its versions, or a training id.")],
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
     """Makes a version of a model the current one; without a server, in the models folder."""
@@ -118,7 +111,7 @@ def promote(
 @models.command("rollback")
 def roll_back(
     name: Annotated[str, typer.Argument(help="A model's name.")],
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
     """Makes the version current that was so before; without a server, in the models folder."""
@@ -140,7 +133,7 @@ def quarantine(
         str | None, typer.Argument(help="With --clear: of the one request that is meant.")
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Have them run again.")] = False,
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
     """Lists the requests that a model refuses because they ended its processes."""
@@ -163,7 +156,7 @@ def quarantine(
 def deploy(
     model: Model,
     path: Annotated[Path, typer.Argument(exists=True, help="A model's folder, or a zip file.")],
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
     """Adds a model, or with NAME@VERSION a version of one, to a running server."""
@@ -173,7 +166,7 @@ def deploy(
 
 
 @models.command("undeploy")
-def undeploy(model: Model, config_files: ConfigFiles = _NO_FILES, url: Url = "") -> None:
+def undeploy(model: Model, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
     """Removes a model with its files from a running server."""
     _manage("UNDEPLOY", config_files, url, model_id=model)
 
@@ -183,7 +176,7 @@ def check(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; by default all.")
     ] = None,
-    config_files: ConfigFiles = _NO_FILES,
+    config_files: ConfigFiles = NO_FILES,
 ) -> None:
     """Compares models of the models folder with their manifests, byte by byte."""
     from kitfox.cli.local_models import LocalModels

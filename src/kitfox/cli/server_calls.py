@@ -1,21 +1,29 @@
 """Calls of a running server over REST, by the routes of the method table."""
 
+import http.client
 import json
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from kitfox.config import Config
 from kitfox.errors import InvalidArgument, KitfoxError, Unavailable
-from kitfox.services import Method, Purpose, configured_table
+from kitfox.services import BodyStyle, Method, MethodTable, Purpose, configured_table
 
-__all__ = ["ServerCalls"]
+__all__ = ["ServerCalls", "choose", "row_of"]
 
-_END = {"COMPLETED", "CANCELED", "ERRORED"}
+_NONE: Mapping[str, str] = MappingProxyType({})
+_UNSAID: tuple[Any, ...] = ("", None, [])
+_SILENCE = 60.0
+"""Seconds after which a server that says nothing counts as gone; it says something every 15."""
+_PIECE = 1 << 18
+_UNAVAILABLE = 503
 
 
 class ServerCalls:
@@ -35,7 +43,7 @@ class ServerCalls:
 
             self._tls = client_context(config, is_own=not url)
         sys.path[:0] = config.runtime.python_path
-        self._table = configured_table(config.runtime, protocols=True)
+        self.table = configured_table(config.runtime, protocols=True)
 
     def greet(self) -> None:
         """Finds out whether the server answers.
@@ -49,35 +57,11 @@ class ServerCalls:
         """Runs a model; `task` may be the task's class name or its route."""
         methods = {
             name: method
-            for method in self._table
+            for method in self.table
             if method.purpose is Purpose.INFERENCE and method.route
             for name in (method.name.removesuffix("Predict"), method.route.path.rsplit("/", 1)[1])
         }
-        return self._call(_chosen(methods, task, "--task"), body)
-
-    def train(self, module: str, data: Path, name: str, settings: dict[str, Any]) -> Any:
-        """Starts a training on a file that the server can read."""
-        methods = {
-            label: method
-            for method in self._table
-            if method.module is not None
-            for label in (
-                method.module.MODULE_NAME,
-                method.module.__name__,
-                method.module.MODULE_ID,
-            )
-        }
-        method = _chosen(methods, module, "MODULE")
-        parameters = {self._data_parameter(method): _file_source(data), **settings}
-        return self._call(method, {"model_name": name, "parameters": parameters})
-
-    def status(self, training_id: str) -> Any:
-        """How a training goes."""
-        return self._managed(Purpose.TRAINING_STATUS, training_id)
-
-    def cancel(self, training_id: str) -> Any:
-        """Ends a training."""
-        return self._managed(Purpose.TRAINING_CANCEL, training_id)
+        return self.call(choose(methods, task, "--task"), body)
 
     def manage(self, purpose: Purpose, **fields: Any) -> Any:
         """Calls one of the methods that manage models.
@@ -86,60 +70,106 @@ class ServerCalls:
             purpose: Which.
             fields: Of its request.
         """
-        method = next(method for method in self._table if method.purpose is purpose)
-        if method.route is not None and method.route.verb == "POST":
-            return self._call(method, fields)
-        query = {name: str(value) for name, value in fields.items() if value not in ("", None)}
-        return self._call(method, None, **query)
+        return self.call(row_of(self.table, purpose), fields)
 
-    def follow(self, training_id: str) -> Any:
-        """Waits until a training has ended; tells its last state."""
-        while True:
-            status = self.status(training_id)
-            if status["state"] in _END:
-                return status
-            time.sleep(0.1)
+    def call(
+        self, method: Method, fields: Mapping[str, Any], headers: Mapping[str, str] = _NONE
+    ) -> Any:
+        """Calls a method.
 
-    def _managed(self, purpose: Purpose, training_id: str) -> Any:
-        method = next(method for method in self._table if method.purpose is purpose)
-        return self._call(method, None, training_id=training_id)
+        Args:
+            method: A row of the table.
+            fields: Of its request.
+            headers: What is said beside it.
+        """
+        return self._send(self._request(method, fields, headers))
 
-    @staticmethod
-    def _data_parameter(method: Method) -> str:
-        parameters = method.request.get_field_message_type("parameters")
-        assert parameters is not None, method.name  # noqa: S101 -- every training request has it
-        for field in parameters.get_proto_class().DESCRIPTOR.fields:
-            if field.message_type and field.message_type.name.startswith("DataStreamSource"):
-                return str(field.name)
-        raise InvalidArgument(f"{method.name} takes no stream of training data")
+    def events(self, method: Method, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """What a method with a stream of answers tells, as it comes.
 
-    def _call(self, method: Method, body: Any, **query: str) -> Any:
-        assert method.route is not None, method.name  # noqa: S101 -- chosen for its route
-        url = self._url + method.route.path
-        if query:
-            url += "?" + urllib.parse.urlencode(query)
-        request = urllib.request.Request(  # noqa: S310 -- the user's own address
+        Raises:
+            Unavailable: The server is not there, or went away in the middle.
+        """
+        request = self._request(method, fields, {"accept": "application/x-ndjson"})
+        with self._open(request, timeout=_SILENCE) as answer:
+            for line in _read(answer.readline):
+                if line.strip():  # else it only says that the server is still there
+                    event: dict[str, Any] = json.loads(line)
+                    if (failure := event.get("error")) is not None:
+                        kind = Unavailable if failure.get("code") == _UNAVAILABLE else KitfoxError
+                        raise kind(_details(failure))
+                    yield event
+
+    def parts(self, method: Method, fields: Mapping[str, Any]) -> Iterator[bytes]:
+        """The pieces of a file that a method answers with."""
+        with self._open(self._request(method, fields, {}), timeout=_SILENCE) as answer:
+            yield from _read(partial(answer.read, _PIECE))
+
+    def attend(self) -> AbstractContextManager[bool]:
+        """Nothing to do: the server runs its trainings."""
+        return nullcontext(False)
+
+    def _request(
+        self, method: Method, fields: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> urllib.request.Request:
+        route = method.route
+        assert route is not None, method.name  # noqa: S101 -- chosen for its route
+        url, body = self._url + route.path, None
+        if route.style is BodyStyle.QUERY:
+            query = {name: _text(value) for name, value in fields.items() if value not in _UNSAID}
+            url += "?" + urllib.parse.urlencode(query, doseq=True) if query else ""
+        else:
+            body = json.dumps(fields).encode()
+        return urllib.request.Request(  # noqa: S310 -- the user's own address
             url,
-            method=method.route.verb,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json"},
+            method=route.verb,
+            data=body,
+            headers={"content-type": "application/json", **headers},
         )
-        return self._send(request)
 
     def _send(self, request: urllib.request.Request) -> Any:
+        with self._open(request) as answer:
+            text = answer.read()
+            return json.loads(text) if text[:1] in (b"{", b"[") else text
+
+    def _open(self, request: urllib.request.Request, timeout: float | None = None) -> Any:
         try:
-            with urllib.request.urlopen(request, context=self._tls) as answer:  # noqa: S310 -- as above
-                text = answer.read()
-                return json.loads(text) if text[:1] in (b"{", b"[") else text
+            return urllib.request.urlopen(request, context=self._tls, timeout=timeout)  # noqa: S310 -- as above
         except urllib.error.HTTPError as err:
             raise KitfoxError(_reason(err)) from err
-        except urllib.error.URLError as err:
+        except (urllib.error.URLError, OSError, http.client.HTTPException) as err:
+            reason = getattr(err, "reason", "") or str(err) or type(err).__name__
             raise Unavailable(
-                f"no server answers at {self._url} ({err.reason}); is `kitfox serve` running?"
+                f"no server answers at {self._url} ({reason}); is `kitfox serve` running?"
             ) from err
 
 
-def _chosen(methods: dict[str, Method], wanted: str, what: str) -> Method:
+def row_of(table: MethodTable, purpose: Purpose) -> Method:
+    """The one row that a server has for a purpose."""
+    return next(method for method in table if method.purpose is purpose)
+
+
+def _read(read: Callable[[], bytes]) -> Iterator[bytes]:
+    """What comes until the end."""
+    while True:
+        try:
+            piece = read()
+        except (OSError, http.client.HTTPException) as err:
+            raise Unavailable(f"the server went away: {str(err) or type(err).__name__}") from err
+        if not piece:
+            return
+        yield piece
+
+
+def _text(value: Any) -> Any:
+    """A value as a query holds it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, list) else str(value)
+
+
+def choose(methods: dict[str, Method], wanted: str, what: str) -> Method:
+    """The method that goes by a name; where there is only one, no name is needed."""
     if wanted in methods:
         return methods[wanted]
     if not wanted and len({method.path for method in methods.values()}) == 1:
@@ -148,14 +178,13 @@ def _chosen(methods: dict[str, Method], wanted: str, what: str) -> Method:
     raise InvalidArgument(f"{what} {wanted!r}: expected one of: {known}")
 
 
-def _file_source(path: Path) -> dict[str, Any]:
-    return {"data_stream": {"filename": str(path.resolve())}}
-
-
 def _reason(err: urllib.error.HTTPError) -> str:
     text = err.read().decode(errors="replace")
     try:
-        body = json.loads(text)
-        return str(body.get("details") or body.get("detail"))
+        return _details(json.loads(text))
     except (ValueError, AttributeError):
         return f"HTTP {err.code}: {text[:200]}"
+
+
+def _details(body: dict[str, Any]) -> str:
+    return str(body.get("details") or body.get("detail"))

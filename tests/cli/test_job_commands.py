@@ -1,0 +1,222 @@
+"""`kitfox train` and `kitfox jobs` say and do the same with a running server and without."""
+
+import json
+import re
+import shutil
+import signal
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kitfox.training import JobState, JobStore
+from kitfox.training.processes import is_running
+from tests.services.courses import PROJECT, CoursesServer, Hold, courses
+from tests.waiting import wait_for
+
+from .command_lines import Command, CommandLines
+
+
+@pytest.fixture(scope="module", params=["with a server", "without a server"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CoursesServer]:
+    """A project with a server, and one on whose ports nobody answers."""
+    folder = tmp_path_factory.mktemp("courses")
+    if request.param == "with a server":
+        with courses(folder) as running:
+            yield running
+        return
+    project = folder / PROJECT.name
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
+    yield CoursesServer(project)
+    store = JobStore(f"sqlite:///{project / 'training_output' / 'jobs.sqlite3'}")
+    going = store.list(states=[JobState.QUEUED, JobState.RUNNING, JobState.CANCELING])
+    store.close()
+    assert going == []
+
+
+@pytest.fixture(scope="module")
+def shell(server: CoursesServer) -> Iterator[CommandLines]:
+    found = CommandLines(server)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Hold:
+    return Hold(tmp_path / "hold")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"text": "one"}\n{"text": "two"}\n')
+    return file
+
+
+def id_in(text: str) -> str:
+    """The id that a start has told."""
+    found = re.search(r'"training_id": "([0-9a-f-]{36})"', text)
+    assert found is not None, text
+    return found[1]
+
+
+def shown(text: str) -> dict[str, str]:
+    """The rows of `show`, by name."""
+    rows = [line.split(maxsplit=1) for line in text.splitlines() if line[:1] != " "]
+    return {row[0]: row[1].strip() for row in rows if len(row) == 2}
+
+
+def worker_of(server: CoursesServer, training: str) -> tuple[int, str]:
+    """The process of a training that has begun."""
+    store = JobStore(f"sqlite:///{server.project / 'training_output' / 'jobs.sqlite3'}")
+    job = wait_for(
+        lambda: job if (job := store.get(training)).worker_pid else None, what="the begin"
+    )
+    store.close()
+    assert job.worker_pid is not None
+    return job.worker_pid, job.worker_start
+
+
+def test_a_training_from_begin_to_end(shell: CommandLines, data: Path, tmp_path: Path) -> None:
+    line = f"train Pupil --data {data} --name whole --set steps=10 --priority 3 --retries 1"
+    text = shell.run(f"{line} --follow")
+    training = id_in(text)
+    assert re.search(r"^step 10$", text, re.MULTILINE)
+    assert re.search(r"^100% step 10 of 10 loss=0.1$", text, re.MULTILINE)
+    assert re.search(rf"^COMPLETED\nin [\d.]+ s: .*/{training}/whole$", text, re.MULTILINE)
+    done = shell.try_all(
+        f"jobs show {training}",
+        "jobs list whole",
+        "jobs list --state completed --module Pupil --model whole --limit 1",
+        "jobs list --state errored --model whole",
+        f"jobs logs {training}",
+        f"jobs logs {training} --follow",
+        f"jobs follow {training}",
+        f"jobs download {training} {tmp_path / 'whole.zip'}",
+        f"jobs download {training} {tmp_path / 'whole.zip'}",
+        f"jobs pin {training}",
+        f"jobs unpin {training}",
+    )
+    assert [status for status, _ in done] == [0] * 8 + [1, 0, 0], done
+    texts = [found for _, found in done]
+    rows = shown(texts[0])
+    assert (rows["state"], rows["module_name"], rows["priority"]) == ("COMPLETED", "Pupil", "3")
+    assert rows["retries"] == "1"
+    assert rows["progress"] == "100% step 10 of 10 loss=0.1"
+    for listing in texts[1:3]:
+        assert re.search(rf"^{training} +COMPLETED +Pupil +whole ", listing, re.MULTILINE)
+    assert texts[3].strip() == "no trainings"
+    assert texts[4] == texts[5] == "".join(f"step {step}\n" for step in range(1, 11))
+    assert texts[6].splitlines()[-2] == "COMPLETED"
+    with zipfile.ZipFile(tmp_path / "whole.zip") as archive:
+        assert "manifest.json" in archive.namelist()
+    assert "exists already" in texts[8]
+    assert "pinned" in shown(texts[9])
+    assert "pinned" not in shown(texts[10])
+
+
+def test_one_that_fails_tells_why_and_is_taken_up_again(shell: CommandLines, data: Path) -> None:
+    text = shell.run(f"train Pupil --data {data} --set end=fail --follow", 1)
+    assert "ERRORED\n  could not learn ['one', 'two']" in text
+    training = id_in(text)
+    retried = shell.run(f"jobs retry {training} --follow", 1)
+    assert shown(retried)["retry_of"] == training
+    assert "ERRORED" in retried
+    assert "ERRORED" in shell.run(f"jobs follow {training}", 1)
+
+
+def test_one_is_ended(server: CoursesServer, shell: CommandLines, data: Path, hold: Hold) -> None:
+    training = id_in(shell.run(f"train Pupil --data {data} --set hold={hold}"))
+    hold.begun()
+    pid, start = worker_of(server, training)
+    assert shown(shell.run(f"jobs cancel {training}"))["state"] == "CANCELED"
+    assert not is_running(pid, start)
+    assert "CANCELED" in shell.run(f"jobs follow {training}", 2)
+    assert shown(shell.run(f"jobs cancel {training}"))["state"] == "CANCELED"
+
+
+def test_one_is_repeated_from_its_record(shell: CommandLines, data: Path) -> None:
+    first = id_in(shell.run(f"train Pupil --data {data} --name twice --set steps=3 --follow"))
+    second = id_in(shell.run(f"train --again {first} --follow"))
+    third = id_in(shell.run(f"train --again {first} --name other --set steps=5 --follow"))
+    texts = [found for _, found in shell.try_all(*(f"jobs show {i}" for i in (second, third)))]
+    assert shown(texts[0])["again_of"] == shown(texts[1])["again_of"] == first
+    assert shown(texts[0])["progress"] == "100% step 3 of 3 loss=0.3333"
+    assert shown(texts[1])["progress"] == "100% step 5 of 5 loss=0.2"
+    assert shown(texts[1])["model_name"] == "other"
+    assert json.dumps(str(data)) in texts[0]
+    assert json.dumps(str(data)) in texts[1]
+
+
+def test_what_cannot_be_done_is_told(shell: CommandLines, data: Path) -> None:
+    done = shell.try_all(
+        f"train Nobody --data {data}",
+        "train Pupil --data /nowhere.csv",
+        f"train Pupil --data {data} --set stepps=3",
+        f"train Pupil --data {data} --retries 1000",
+        "train",
+        "jobs show nope",
+        "jobs follow nope",
+        "jobs retry nope",
+        "jobs list --state asleep",
+    )
+    assert [status for status, _ in done] == [1, 1, 1, 1, 2, 1, 1, 1, 1], done
+    texts = [text for _, text in done]
+    assert "MODULE 'Nobody': expected one of: " in texts[0]
+    assert "/nowhere.csv does not exist" in texts[1]
+    assert "stepps" in texts[2]
+    assert "kitfox-retries: expected a number from 0 to 100, got '1000'" in texts[3]
+    assert "--again ID" in texts[4]
+    assert all("Unknown training_id: nope" in text for text in texts[5:8])
+    assert "expected some of: QUEUED, RUNNING" in texts[8]
+
+
+def test_ctrl_c_leaves_the_training_to_itself(
+    server: CoursesServer, shell: CommandLines, data: Path, hold: Hold
+) -> None:
+    command = Command(server, f"train Pupil --data {data} --set hold={hold} --follow")
+    command.says("step 1")
+    status, output, errors = command.signal(signal.SIGINT)
+    training = id_in(output)
+    assert status == 130, errors
+    assert f"kitfox jobs follow {training}" in errors
+    pid, start = worker_of(server, training)
+    assert is_running(pid, start)
+    hold.release()
+    assert "step 2\n" in shell.run(f"jobs follow {training}")
+
+
+def test_a_command_that_is_killed_leaves_the_training_to_itself(
+    server: CoursesServer, shell: CommandLines, data: Path, hold: Hold
+) -> None:
+    command = Command(server, f"train Pupil --data {data} --set hold={hold} --follow")
+    command.says("step 1")
+    _, output, _ = command.signal(signal.SIGKILL)
+    training = id_in(output)
+    pid, start = worker_of(server, training)
+    assert is_running(pid, start)
+    hold.release()
+    assert "COMPLETED" in shell.run(f"jobs follow {training}")
+
+
+def test_others_wait_their_turn(
+    server: CoursesServer, shell: CommandLines, data: Path, tmp_path: Path
+) -> None:
+    """Two may run; the third begins when there is a place, whoever started it."""
+    holds = [Hold(tmp_path / f"hold{number}") for number in range(3)]
+    first, second = (
+        id_in(shell.run(f"train Pupil --data {data} --set hold={hold}")) for hold in holds[:2]
+    )
+    third = Command(server, f"train Pupil --data {data} --set hold={holds[2]} --follow")
+    third.says("QUEUED")
+    holds[0].release()
+    third.says("step 1")
+    for hold in holds[1:]:
+        hold.release()
+    status, _, errors = third.end()
+    assert status == 0, errors
+    for training in (first, second):
+        assert "COMPLETED" in shell.run(f"jobs follow {training}")
