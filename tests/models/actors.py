@@ -22,7 +22,6 @@ from kitfox.models import (
     ModelManager,
     ModelOpener,
     ModelStore,
-    ThreadExecutor,
 )
 from kitfox.modules import ModuleBase, ModuleLoader, RequestContext, module
 
@@ -128,7 +127,6 @@ async def manager_of(
     opener = ModelOpener(threads=threads, settings=running)
     models = ModelManager(
         store=store,
-        stream_executor=ThreadExecutor(threads=1, loop=asyncio.get_running_loop()),
         loader=ModelLoader(opener, verify=store.verify, **(loading or {})),
         **settings,
     )

@@ -60,8 +60,10 @@ class Machine:
     """
 
     threads: Sequence[Thread] = ()
+    threshold = 0
 
     def __init__(self, clock: Clock, rate: Rate, plan: Plan, *, alike: int, noise: float) -> None:
+        self.check: Callable[[], object] = self.drop_cancelled
         self.waiting = CALLERS
         self.progress = Progress(0, 0, 0.0, 0.0)
         self.done_by: list[tuple[float, int]] = []

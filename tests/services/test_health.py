@@ -17,7 +17,7 @@ from grpc_health.v1 import (  # type: ignore[import-untyped] # it has no types
 
 from kitfox.data import codec_of
 from kitfox.errors import NotFound, Unavailable
-from kitfox.models import ModelManager, ModelStore, ThreadExecutor
+from kitfox.models import ModelManager, ModelStore
 from kitfox.modules import (
     ModuleBase,
     ModuleLoader,
@@ -62,10 +62,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @asynccontextmanager
 async def health_of(folder: Path) -> AsyncIterator[tuple[Health, ModelManager]]:
-    loop = asyncio.get_running_loop()
     models = ModelManager(
         store=ModelStore(folder),
-        stream_executor=ThreadExecutor(threads=1, loop=loop),
     )
     health = Health(models=models, services=[SERVICE])
     models.on_change(health.changed)

@@ -10,7 +10,7 @@ import yaml
 
 from kitfox.data import DataObjectBase, dataobject
 from kitfox.errors import KitfoxError
-from kitfox.models import ModelLoader, ModelManager, ModelOpener, ModelStore, ThreadExecutor
+from kitfox.models import ModelLoader, ModelManager, ModelOpener, ModelStore
 from kitfox.modules import ModuleBase, TaskBase, default_registry, module, task
 from kitfox.services import MethodTable, Names, build_table
 from kitfox.services.warm_up import WarmUp
@@ -87,7 +87,6 @@ def load(folder: Path, table: MethodTable, warm_up: Any, **loading: Any) -> Mode
     async def scenario() -> ModelManager:
         models = ModelManager(
             store=ModelStore(folder),
-            stream_executor=ThreadExecutor(threads=1, loop=asyncio.get_running_loop()),
             loader=ModelLoader(ModelOpener(threads=2), warm_up=WarmUp(table), **loading),
         )
         try:

@@ -19,7 +19,7 @@ from kitfox.config import Config
 from kitfox.data import DataObjectBase, codec_of
 from kitfox.data.schema import schema_of
 from kitfox.errors import NotFound
-from kitfox.models import ModelManager, ThreadExecutor, open_store
+from kitfox.models import ModelManager, open_store
 from kitfox.services import Context, Method, MethodTable, Purpose
 from kitfox.services.handlers import TrainingHandler, TrainingManagement
 from kitfox.services.methods import Handler, StreamHandler
@@ -95,7 +95,6 @@ class LocalTrainings:
         """No model is loaded here; they are looked for."""
         return ModelManager(
             store=open_store(self._config, find_elsewhere=self._trainings.model_path),
-            stream_executor=ThreadExecutor(threads=1, loop=self._loop),
         )
 
     @cached_property

@@ -2,18 +2,20 @@
 
 from kitfox.models.cores import library_environment
 from kitfox.models.execution import Execution, InThreads, Submit
-from kitfox.models.executor import Executor, ThreadExecutor
+from kitfox.models.executor import Executor, ThreadExecutor, make_call
 from kitfox.models.failures import LoadFailure
 from kitfox.models.identity import files_at
 from kitfox.models.inspection import ModelEntry
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.manager import ModelManager
+from kitfox.models.on_loop import OnLoop
 from kitfox.models.opening import OpenedModel, open_model
 from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.settings import ExecutionSettings, read_model_config
 from kitfox.models.store import ModelStore, ModelVersion
 from kitfox.models.store_opening import open_store
+from kitfox.models.stream_places import StreamPlaces
 from kitfox.models.streams import RequestFeed, RequestStream, collect, generate, split
 from kitfox.models.versions import Promotion
 from kitfox.models.watch import Changes, StoreWatch
@@ -33,11 +35,13 @@ __all__ = [
     "ModelReference",
     "ModelStore",
     "ModelVersion",
+    "OnLoop",
     "OpenedModel",
     "Promotion",
     "RequestFeed",
     "RequestStream",
     "StoreWatch",
+    "StreamPlaces",
     "Submit",
     "ThreadExecutor",
     "check_model_id",
@@ -45,6 +49,7 @@ __all__ = [
     "files_at",
     "generate",
     "library_environment",
+    "make_call",
     "open_model",
     "open_store",
     "read_model_config",

@@ -23,6 +23,7 @@ from kitfox.models.batch_queue import BatchCall, BatchQueue
 from kitfox.models.batch_shape import BatchShape
 from kitfox.models.executor import fail
 from kitfox.models.pace import Progress
+from kitfox.models.permits import Permits
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
 
@@ -52,6 +53,7 @@ class BatchExecutor:
         max_delay: Seconds that a call may wait for others when a thread is free.
         max_weight: The most that a batch may weigh; 0: no limit.
         prepare: Called in each thread before it works, with the number of calls at a time.
+        permits: What a thread must have to run a batch; None: nothing.
     """
 
     def __init__(
@@ -65,7 +67,12 @@ class BatchExecutor:
         max_delay: float = 0,
         max_weight: float = 0,
         prepare: Callable[[int], None] | None = None,
+        permits: Permits | None = None,
     ) -> None:
+        self.threshold = sys.maxsize
+        """`check` is called before a call is added to more than so many that wait."""
+        self.check: Callable[[], object] = lambda: None
+        """Raises what a caller is told instead, if one more may not be added."""
         self.plan = plan
         self.calls = 0
         """The calls that have been run."""
@@ -86,6 +93,7 @@ class BatchExecutor:
         self._name = name
         self._max_delay = max_delay
         self._prepare = prepare
+        self._permits = permits
         self._changed = threading.Condition()
         self._sorting = threading.Lock()
         self._incoming: list[BatchCall] = []
@@ -104,7 +112,13 @@ class BatchExecutor:
     def submit(
         self, arguments: dict[str, Any], context: RequestContext | None = None
     ) -> "asyncio.Future[Any]":
-        """Queues a call of `run`; it is dropped unrun when the future is cancelled in time."""
+        """Queues a call of `run`; it is dropped unrun when the future is cancelled in time.
+
+        Raises:
+            ResourceExhausted: Too many calls wait.
+        """
+        if self.waiting > self.threshold:
+            self.check()
         future = self._loop.create_future()
         call = BatchCall(arguments, future, context, time.perf_counter())
         with self._changed:
@@ -198,6 +212,7 @@ class BatchExecutor:
         thread.start()
 
     def _work(self) -> None:
+        permits = self._permits
         pause: float | None = None
         while True:
             with self._changed:
@@ -211,11 +226,15 @@ class BatchExecutor:
                     self._waking, pause = False, None
                 if self._closed:
                     return
+            if permits is not None:
+                permits.acquire()
             batch, pause = self._next()
             if batch:
                 self._execute(batch)
                 # An idle thread must not keep the last calls' arguments alive.
                 batch.clear()
+            if permits is not None:
+                permits.release()
 
     def _next(self) -> tuple[list[BatchCall], float | None]:
         """What to run now; else how long to wait for it to become a batch."""
@@ -245,8 +264,7 @@ class BatchExecutor:
     def _execute(self, batch: list[BatchCall]) -> None:
         started = time.perf_counter()
         calls = [call for call in batch if not call.future.cancelled()]
-        if calls:
-            self._report(self._prepared(calls))
+        outcomes = self._prepared(calls) if calls else []
         ended = time.perf_counter()
         mean = self._mean_weight = self._mean_weight or batch[0].weight or 1.0
         with self._changed:
@@ -262,6 +280,8 @@ class BatchExecutor:
             self.progress = Progress(self.progress.runs + 1, self.calls, work, ended)
             self._mean_weight += 0.02 * (weight / len(calls) - mean)
             self._mean_seconds += 0.1 * (ended - started - self._mean_seconds)
+        # When it has been counted: who gets an answer may look at the figures.
+        self._report(outcomes)
 
     # -- the model's code
 

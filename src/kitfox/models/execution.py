@@ -6,6 +6,8 @@ keep what they get; they do not know whether the model lies in this process.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from threading import Thread
 from typing import Any, Protocol, TypeAlias
 
@@ -13,11 +15,15 @@ from kitfox.metrics import ExecutionFigures
 from kitfox.models.batch_executor import BatchExecutor
 from kitfox.models.batch_queue import BatchCall
 from kitfox.models.executor import Call, Executor, ThreadExecutor
+from kitfox.models.on_loop import OnLoop
 from kitfox.models.pace import Pace
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
 
-__all__ = ["Execution", "InThreads", "Submit"]
+__all__ = ["Execution", "InThreads", "Runner", "Submit"]
+
+Runner: TypeAlias = "Thread | asyncio.Future[Any]"
+"""What runs a call: a thread, or a task of the event loop."""
 
 Submit: TypeAlias = Callable[[dict[str, Any], RequestContext], "asyncio.Future[Any]"]
 """Starts a call with arguments by name, on behalf of a request; the future has its result."""
@@ -29,6 +35,14 @@ class Execution(Protocol):
     @property
     def executor(self) -> Executor:
         """Where calls with streams of results get their threads."""
+
+    @property
+    def feeds(self) -> ThreadExecutor:
+        """Where calls with streams of requests get theirs, which wait for their callers."""
+
+    @property
+    def on_loop(self) -> OnLoop:
+        """Counts and bounds the calls of `async def` methods."""
 
     def unary(self, name: str) -> Submit:
         """What runs a synchronous method that makes one result.
@@ -55,11 +69,13 @@ class InThreads:
 
     Args:
         model: The model.
-        executor: The threads of calls that make streams, and of all calls unless others are given.
+        executor: The threads of calls that make streams.
+        feeds: The threads of calls that read streams of requests.
+        on_loop: Counts and bounds the calls of `async def` methods.
         calls: The threads of the other calls.
-        pace: Bounds and tunes what those run; None: nothing does.
+        pace: Tunes what those run.
         batches: What runs the method `run` instead, if its calls can share batches.
-        batch_pace: Bounds and tunes those.
+        batch_pace: Tunes those.
         prepare: Called in a thread before a call, with the number of calls at the same time.
         on_close: Called when the model is closed.
     """
@@ -67,17 +83,21 @@ class InThreads:
     def __init__(
         self,
         model: ModuleBase,
-        executor: ThreadExecutor,
         *,
-        calls: ThreadExecutor | None = None,
-        pace: Pace | None = None,
+        executor: ThreadExecutor,
+        feeds: ThreadExecutor,
+        on_loop: OnLoop,
+        calls: ThreadExecutor,
+        pace: Pace,
         batches: BatchExecutor | None = None,
         batch_pace: Pace | None = None,
         prepare: Callable[[int], None] | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.executor = executor
-        self._calls = calls or executor
+        self.feeds = feeds
+        self.on_loop = on_loop
+        self._calls = calls
         self._model = model
         self._pace = pace
         self._batches = batches
@@ -88,19 +108,8 @@ class InThreads:
     def unary(self, name: str) -> Submit:
         """What runs a synchronous method that makes one result."""
         if self._batches is not None and name == "run":
-            return _admitting(self._batches.submit, self._batches, self._batch_pace)
-        function, pace = self._prepared(getattr(self._model, name)), self._pace
-        submit, queue = self._calls.submit, self._calls.queue
-        if pace is None:
-            return lambda arguments, context: submit(function, arguments, context)
-
-        # The same as `_admitting`, in one step for the many calls that come this way.
-        def admit(arguments: dict[str, Any], context: RequestContext) -> "asyncio.Future[Any]":
-            if len(queue) > pace.threshold:
-                pace.check()
-            return submit(function, arguments, context)
-
-        return admit
+            return self._batches.submit
+        return partial(self._calls.submit, self._prepared(getattr(self._model, name)))
 
     def function(self, name: str) -> Callable[..., Any]:
         """A method of the model."""
@@ -111,11 +120,11 @@ class InThreads:
         """The model's `public_model_info`."""
         return dict(self._model.public_model_info)
 
-    def running(self) -> Sequence[tuple[Thread, Call | BatchCall]]:
-        """The calls that are being run, each with its thread."""
+    def running(self) -> Sequence[tuple[Runner, Call | BatchCall]]:
+        """The calls that are being run, each with its thread or task."""
         batches = [] if self._batches is None else self._batches.running()
-        streams = [] if self._calls is self.executor else self.executor.running()
-        return [*self._calls.running(), *streams, *batches]
+        streams = [*self.executor.running(), *self.feeds.running()]
+        return [*self._calls.running(), *streams, *batches, *self.on_loop.watched()]
 
     def follow(self, plan: Plan) -> None:
         """Runs its batches by a plan, until measurement says otherwise."""
@@ -135,18 +144,24 @@ class InThreads:
                 own.inherit(others)
 
     def figures(self) -> ExecutionFigures:
-        """What there is to say of its work; streams are not counted."""
-        calls, batches = self._calls, self._batches
+        """What there is to say of its work.
+
+        A stream is running when it has a thread, and counts as a call each time that it gets one.
+        """
+        threads, batches = (self._calls, self.executor, self.feeds), self._batches
+        signature = type(self._model).RUN_SIGNATURE
+        on_loop = signature is not None and signature.kind in ("coroutine", "async_generator")
         figures = ExecutionFigures(
-            calls=calls.completed,
-            limit=calls.limit,
-            running=len(calls.running()),
-            waiting=calls.waiting,
-            queue_seconds=0.0 if self._pace is None else self._pace.queue_seconds,
+            calls=sum(item.completed for item in threads) + self.on_loop.calls,
+            limit=self.on_loop.most if on_loop else self._calls.limit,
+            running=sum(len(item.running()) for item in threads) + len(self.on_loop.running),
+            waiting=sum(item.waiting for item in threads) + self.on_loop.waiting,
+            queue_seconds=sum(item.queue_seconds for item in threads) + self.on_loop.queue_seconds,
         )
         if batches is None:
             return figures
-        return ExecutionFigures(
+        return replace(
+            figures,
             calls=figures.calls + batches.calls,
             limit=batches.plan.parallel,
             running=figures.running + batches.in_process,
@@ -161,8 +176,8 @@ class InThreads:
         self._on_close()
         if self._batches is not None:
             self._batches.close()
-        self._calls.close()
-        self.executor.close()
+        for threads in (self._calls, self.executor, self.feeds):
+            threads.close()
 
     def _prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, called when its thread has been prepared."""
@@ -175,21 +190,3 @@ class InThreads:
             return function(**arguments)
 
         return call
-
-
-class _Queueing(Protocol):
-    @property
-    def waiting(self) -> int: ...
-
-
-def _admitting(submit: Submit, queue: _Queueing, pace: Pace | None) -> Submit:
-    """Starts calls as long as there may be more of them."""
-    if pace is None:
-        return submit
-
-    def admit(arguments: dict[str, Any], context: RequestContext) -> "asyncio.Future[Any]":
-        if queue.waiting > pace.threshold:
-            pace.check()
-        return submit(arguments, context)
-
-    return admit

@@ -12,17 +12,22 @@ being woken, not for each call.
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from kitfox.errors import ResourceExhausted
 from kitfox.logs import current_request
+from kitfox.models.permits import Permits
 from kitfox.modules import RequestContext
 
-__all__ = ["Call", "Executor", "ThreadExecutor", "fail"]
+__all__ = ["Call", "Executor", "ThreadExecutor", "fail", "make_call", "too_many_wait"]
 
 _STALL_SECONDS = 0.001
 
@@ -34,10 +39,12 @@ class Call(NamedTuple):
     arguments: Mapping[str, Any]
     context: RequestContext | None
     future: "asyncio.Future[Any]"
+    since: float
+    """When it came, of `time.monotonic`."""
 
 
 # Without the Python function that a named tuple is made by otherwise.
-_make_call = partial(tuple.__new__, Call)
+make_call: Callable[[Any], Call] = partial(tuple.__new__, Call)
 _Outcome: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -52,6 +59,14 @@ class Executor(Protocol):
     ) -> "asyncio.Future[Any]":
         """Starts the call; the future belongs to the running event loop."""
 
+    def resume(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        context: RequestContext | None = None,
+    ) -> "asyncio.Future[Any]":
+        """As `submit`, for a call that goes on: it is not refused because too many wait."""
+
     def close(self) -> None:
         """Lets running calls end and stops the threads or processes."""
 
@@ -63,28 +78,48 @@ class ThreadExecutor:
         threads: How many calls may run at the same time; threads are started when needed. It may
             be changed at any time (`limit`); what runs then goes on.
         loop: The event loop from which `submit` is called.
-        name: Names the threads, for debuggers and logs.
+        name: The model's id; it names the threads, for debuggers and logs.
+        kind: What the threads are for, if the model has other ones.
+        queue_limit: How many calls may wait; 0: see `threshold`.
+        permits: What a thread must have to work; None: nothing.
     """
 
     def __init__(
-        self, *, threads: int, loop: asyncio.AbstractEventLoop, name: str = "model"
+        self,
+        *,
+        threads: int,
+        loop: asyncio.AbstractEventLoop,
+        name: str = "model",
+        kind: str = "",
+        queue_limit: int = 0,
+        permits: Permits | None = None,
     ) -> None:
+        self.threshold = queue_limit - 1 if queue_limit else sys.maxsize
+        """`check` is called before a call is added to more than so many that wait."""
+        self.check: Callable[[], object] = self._check_room
+        """Raises what a caller is told instead, if one more may not be added."""
         self.completed = 0
         """The calls whose results have been handed back."""
         self.last_completion = 0.0
-        """When the last one was, by the event loop's clock."""
+        """When the last one was, of `time.monotonic`."""
         self._limit = threads
         self._loop = loop
         self._create_future = loop.create_future
         self._name = name
+        self._prefix = f"{name}-{kind}-" if kind else f"{name}-"
         self._queue: deque[Call] = deque()
         self._results: deque[_Outcome] = deque()
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._running: list[Call | None] = []
+        # Each thread has a place for the time that its calls have waited: nothing is locked.
+        self._waits: list[float] = []
+        self._queue_limit = queue_limit
+        self._permits = permits
         self._narrowed = False
         self._idle = 0
+        self._paused = 0
         self._waking = False
         self._reporting = False
         self._watching = False
@@ -102,16 +137,65 @@ class ThreadExecutor:
             function: What to call.
             arguments: By name.
             context: The request that it is for; its id is in what the function logs.
+
+        Raises:
+            ResourceExhausted: Too many calls wait.
         """
+        queue = self._queue
+        if len(queue) > self.threshold:
+            self.check()
         if self._closed:
             raise RuntimeError("the executor is closed")
         future = self._create_future()
-        self._queue.append(_make_call((function, arguments, context, future)))
+        queue.append(make_call((function, arguments, context, future, monotonic())))
         # A thread that is being woken will find the call: it says that it is awake before it looks.
         if (self._waking or not self._wake_one()) and not self._watching:
             self._watching = True
             self._loop.call_later(_STALL_SECONDS, self._check_stall)
         return future
+
+    def resume(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        context: RequestContext | None = None,
+    ) -> "asyncio.Future[Any]":
+        """As `submit`, for a call that goes on: it is not refused."""
+        threshold, self.threshold = self.threshold, sys.maxsize
+        try:
+            return self.submit(function, arguments, context)
+        finally:
+            self.threshold = threshold
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Counts the present thread's call as not running: it waits for its caller."""
+        ident, place = threading.get_ident(), None
+        for index, thread in enumerate(self._threads):
+            if thread.ident == ident:
+                place = index
+        if place is None:  # a thread of the model's own
+            yield
+            return
+        call, self._running[place] = self._running[place], None
+        with self._lock:
+            self._paused += 1
+        if self._permits is not None:
+            self._permits.release()
+        try:
+            yield
+        finally:
+            if self._permits is not None:
+                self._permits.acquire()
+            with self._lock:
+                self._paused -= 1
+            # Another object: to those who look how long calls run, it begins here.
+            self._running[place] = None if call is None else make_call(call)
+
+    @property
+    def queue_seconds(self) -> float:
+        """The seconds that calls have waited, together."""
+        return sum(self._waits)
 
     @property
     def limit(self) -> int:
@@ -131,18 +215,13 @@ class ThreadExecutor:
 
     @property
     def active(self) -> int:
-        """The threads that are awake."""
-        return len(self._threads) - self._idle
+        """The threads that are awake, and not paused."""
+        return len(self._threads) - self._idle - self._paused
 
     @property
     def waiting(self) -> int:
         """The calls in the queue: none of them has begun. Some may have been given up."""
         return len(self._queue)
-
-    @property
-    def queue(self) -> Sized:
-        """What waits, for those who ask again and again how much it is."""
-        return self._queue
 
     @property
     def threads(self) -> Sequence[threading.Thread]:
@@ -176,19 +255,27 @@ class ThreadExecutor:
         for thread in self._threads:
             thread.join()
 
+    def _check_room(self) -> None:
+        if len(self._queue) >= self._queue_limit:
+            self.drop_cancelled()
+        if len(self._queue) >= self._queue_limit and not self.has_room:
+            raise too_many_wait(self._name, self._queue_limit)
+
     def _wake_one(self) -> bool:
         """Wakes or starts a thread, if there may be one more."""
         with self._lock:
-            if not self.has_room:
+            # `has_room`, without the steps: this is done for each call of a caller who waits.
+            if len(self._threads) - self._idle - self._paused >= self._limit:
                 return False
             if self._idle:
                 self._idle -= 1
             else:
                 place = len(self._threads)
                 thread = threading.Thread(
-                    target=self._work, args=(place,), name=f"{self._name}-{place}", daemon=True
+                    target=self._work, args=(place,), name=f"{self._prefix}{place}", daemon=True
                 )
                 self._running.append(None)
+                self._waits.append(0.0)
                 self._threads.append(thread)
                 thread.start()
             self._waking = True
@@ -204,25 +291,34 @@ class ThreadExecutor:
             self._loop.call_later(_STALL_SECONDS, self._check_stall)
 
     def _work(self, place: int) -> None:
+        permits = self._permits
         while self._wake.get():
             self._waking = False
-            while self._run_waiting(place):
-                pass
+            if permits is None:
+                while self._run_waiting(place):
+                    pass
+            else:
+                permits.acquire()
+                while self._run_waiting(place):
+                    permits.pass_on()
+                permits.release()
             # An idle thread must not keep the last request alive.
             current_request.set(None)
 
     def _run_waiting(self, place: int) -> bool:
         """Runs calls until none waits; false when the thread may sleep, and is counted so."""
         take, report, running = self._queue.popleft, self._results.append, self._running
+        waits, shares = self._waits, self._permits is not None
         while not self._narrowed:
             try:
                 running[place] = call = take()
             except IndexError:
                 break
-            function, arguments, context, future = call
+            function, arguments, context, future, since = call
             # A caller that has gone away cancelled its future: its call is not run.
             if future.cancelled():
                 continue
+            waits[place] += monotonic() - since
             current_request.set(context)
             try:
                 report((future, function(**arguments), None))
@@ -235,15 +331,17 @@ class ThreadExecutor:
                 except RuntimeError:
                     # The loop has been closed while a call ran: nobody waits for its result.
                     self._results.clear()
+            if shares:
+                break  # it is the turn of those who wait for a permit
         running[place] = None
         with self._lock:
             # What came in since would not be seen by anybody who is asleep.
-            may_stay = self.active <= self._limit
-            if self._queue and may_stay:
+            active = len(self._threads) - self._idle - self._paused
+            if self._queue and active <= self._limit:
                 self._narrowed = False
                 return True
             self._idle += 1
-            self._narrowed = self.active > self._limit
+            self._narrowed = active - 1 > self._limit
             return False
 
     def _deliver(self) -> None:
@@ -252,7 +350,7 @@ class ThreadExecutor:
         results = self._results
         count = len(results)
         self.completed += count
-        self.last_completion = self._loop.time()
+        self.last_completion = monotonic()
         for _ in range(count):
             future, result, error = results.popleft()
             if future.done():
@@ -269,3 +367,16 @@ def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
         # A future refuses StopIteration, which would end the awaiting coroutine.
         error = RuntimeError(f"the model raised {error!r}")
     future.set_exception(error)
+
+
+def too_many_wait(name: str, limit: int) -> ResourceExhausted:
+    """Why a call is refused when as many wait as may.
+
+    Args:
+        name: The model's id.
+        limit: How many that is.
+    """
+    return ResourceExhausted(
+        f"{limit} calls of model {name!r} wait and no more are taken "
+        "(setting models.execution.queue_limit); try again later"
+    )

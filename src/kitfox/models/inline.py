@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kitfox.logs import current_request
 from kitfox.metrics import ExecutionFigures
-from kitfox.models.execution import Submit
-from kitfox.models.executor import Call, ThreadExecutor, fail
+from kitfox.models.execution import Runner, Submit
+from kitfox.models.executor import Call, ThreadExecutor, fail, make_call
+from kitfox.models.on_loop import OnLoop
 from kitfox.modules import ModuleBase, RequestContext
 
 __all__ = ["Inline"]
@@ -21,7 +22,9 @@ class Inline:
 
     Args:
         model: The model.
-        executor: The threads for streams.
+        executor: The threads for streams of results.
+        feeds: The threads for streams of requests.
+        on_loop: Counts and bounds the calls of `async def` methods.
         loop: The event loop.
         on_close: Called when the model is closed.
     """
@@ -29,11 +32,16 @@ class Inline:
     def __init__(
         self,
         model: ModuleBase,
+        *,
         executor: ThreadExecutor,
+        feeds: ThreadExecutor,
+        on_loop: OnLoop,
         loop: asyncio.AbstractEventLoop,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.executor = executor
+        self.feeds = feeds
+        self.on_loop = on_loop
         self._model = model
         self._loop = loop
         self._thread = threading.current_thread()
@@ -49,7 +57,7 @@ class Inline:
         def submit(arguments: dict[str, Any], context: RequestContext) -> "asyncio.Future[Any]":
             future = make_future()
             self._calls += 1
-            self._running = Call(function, arguments, context, future)
+            self._running = make_call((function, arguments, context, future, 0.0))
             current_request.set(context)
             try:
                 future.set_result(function(**arguments))
@@ -70,17 +78,26 @@ class Inline:
         """The model's `public_model_info`."""
         return dict(self._model.public_model_info)
 
-    def running(self) -> list[tuple[threading.Thread, Call]]:
-        """The call that is being run, if any, and those that make streams."""
+    def running(self) -> Sequence[tuple[Runner, Call]]:
+        """The call that is being run, if any, and those of streams and of `async def` methods."""
         call = self._running
         here = [] if call is None else [(self._thread, call)]
-        return here + self.executor.running()
+        streams = [*self.executor.running(), *self.feeds.running()]
+        return [*here, *streams, *self.on_loop.watched()]
 
     def figures(self) -> ExecutionFigures:
         """What there is to say of its work."""
-        return ExecutionFigures(calls=self._calls + self.executor.completed, limit=1)
+        threads, on_loop = (self.executor, self.feeds), self.on_loop
+        return ExecutionFigures(
+            calls=self._calls + sum(item.completed for item in threads) + on_loop.calls,
+            limit=1,
+            running=sum(len(item.running()) for item in threads) + len(on_loop.running),
+            waiting=sum(item.waiting for item in threads) + on_loop.waiting,
+            queue_seconds=sum(item.queue_seconds for item in threads) + on_loop.queue_seconds,
+        )
 
     def close(self) -> None:
         """Gives back the threads."""
         self._on_close()
         self.executor.close()
+        self.feeds.close()

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from kitfox import logs
 from kitfox.errors import KitfoxError, ModelNotFound, NotFound, ResourceExhausted, Unavailable
 from kitfox.models.budget import MemoryBudget
-from kitfox.models.executor import ThreadExecutor
 from kitfox.models.failures import Failures, LoadFailure, load_failure, not_found, reason_of
 from kitfox.models.following import Follower
 from kitfox.models.identity import Files, files_at, files_if_any
@@ -27,6 +26,7 @@ from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.same_models import SameModels
 from kitfox.models.store import ModelStore
+from kitfox.models.stream_places import StreamPlaces
 
 if TYPE_CHECKING:
     from kitfox.models.replicas.quarantine import Quarantine
@@ -65,7 +65,7 @@ class ModelManager:
 
     Args:
         store: Where models are found.
-        stream_executor: What runs synchronous model code that waits for a stream of requests.
+        stream_places: How many calls may read a stream of requests at the same time.
         loader: What loads them.
         lazy: Whether an id that is not loaded is looked for in the store by a request.
         memory_budget: The most bytes of models that are loaded at the same time; 0: no limit.
@@ -76,14 +76,14 @@ class ModelManager:
         self,
         *,
         store: ModelStore,
-        stream_executor: ThreadExecutor,
+        stream_places: StreamPlaces | None = None,
         loader: ModelLoader | None = None,
         lazy: bool = True,
         memory_budget: int = 0,
         memory_wait_seconds: float = 5.0,
     ) -> None:
         self.store = store
-        self.stream_executor = stream_executor
+        self.stream_places = stream_places or StreamPlaces()
         self._loader = loader or ModelLoader(ModelOpener())
         self._lazy = lazy
         self._loaded: dict[str, LoadedModel] = {}
@@ -327,7 +327,6 @@ class ModelManager:
         self._loader.close()
         for model in self._loaded.values():
             model.execution.close()
-        self.stream_executor.close()
 
     async def _shared(self, model_id: str, path: Path, files: Files | None) -> LoadedModel | None:
         """The loaded model that `name@version` stands for, if `name` is that version now."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Loaders
@@ -16,7 +17,9 @@ from kitfox.models.cores import available_cores, library_threads
 from kitfox.models.execution import Execution, InThreads
 from kitfox.models.executor import ThreadExecutor
 from kitfox.models.inline import Inline
+from kitfox.models.on_loop import OnLoop
 from kitfox.models.pace import Pace, Paced, PacedThreads
+from kitfox.models.permits import Permits
 from kitfox.models.tuning import PlanSpace, Tuner
 from kitfox.models.watchdog import Watchdog
 from kitfox.modules import ModuleBase, load_model
@@ -88,7 +91,10 @@ async def open_model(
     maker = _Maker(name, model, settings, loop, most_threads, watchdog)
     execution = maker.inline() if settings.mode == "inline" else maker.in_threads()
     if watchdog is not None:
-        watchdog.watch(maker, name=name, seconds=settings.run_seconds, running=execution.running)
+        watchdog.watch(
+            maker, name=name, seconds=settings.run_seconds, running=execution.running, model=model
+        )
+        watchdog.listen()
     opened = OpenedModel(module=type(model), execution=execution)
     if preparation.warm_up is not None:
         try:
@@ -143,17 +149,32 @@ class _Maker:
         self._watchdog = watchdog
         self._most = settings.threads or most_threads
         self._cores = available_cores()
+        self._permits = None
+        if settings.threads and settings.mode == "thread" and _ways(type(model)) > 1:
+            self._permits = Permits(settings.threads)
 
     def inline(self) -> Inline:
         """Runs it on the event loop, and its streams in threads."""
-        return Inline(self._model, self._streams(), self._loop, on_close=self._forget)
+        return Inline(
+            self._model,
+            executor=self._streams(),
+            feeds=self._feeds(),
+            on_loop=self._on_loop(),
+            loop=self._loop,
+            on_close=self._forget,
+        )
 
     def in_threads(self) -> InThreads:
         """Runs it in threads, in batches if that is of use."""
         library = library_threads()
         prepare = None if library is None else library.share
         tuner = Tuner(self._space([(1, True)]))
-        calls = ThreadExecutor(threads=tuner.plan.parallel, loop=self._loop, name=self._name)
+        calls = ThreadExecutor(
+            threads=tuner.plan.parallel,
+            loop=self._loop,
+            name=self._name,
+            permits=self._permits,
+        )
         paces = [self._pace(PacedThreads(calls), tuner)]
         batches = None
         sizes = _sizes(self._settings.max_batch_size)
@@ -169,6 +190,7 @@ class _Maker:
                 max_delay=self._settings.max_batch_delay_seconds,
                 max_weight=self._settings.max_batch_weight,
                 prepare=prepare,
+                permits=self._permits,
             )
             paces.append(self._pace(batches, tuner))
 
@@ -181,18 +203,50 @@ class _Maker:
 
         return InThreads(
             self._model,
-            self._streams(),
+            executor=self._streams(),
+            feeds=self._feeds(),
+            on_loop=self._on_loop(),
             calls=calls,
             pace=paces[0],
             batches=batches,
-            batch_pace=paces[-1],
+            batch_pace=paces[-1] if batches is not None else None,
             prepare=prepare,
             on_close=stop,
         )
 
     def _streams(self) -> ThreadExecutor:
         """Threads for what makes streams: how long that takes is up to those who read them."""
-        return ThreadExecutor(threads=self._most, loop=self._loop, name=f"{self._name}-stream")
+        return ThreadExecutor(
+            threads=self._most,
+            loop=self._loop,
+            name=self._name,
+            kind="stream",
+            queue_limit=self._settings.queue_limit,
+            permits=self._permits,
+        )
+
+    def _feeds(self) -> ThreadExecutor:
+        """Threads for what reads streams of requests: each has one for as long as it lasts.
+
+        How many there may be of all models is settled by `StreamPlaces`.
+        """
+        return ThreadExecutor(
+            threads=self._settings.threads or sys.maxsize,
+            loop=self._loop,
+            name=self._name,
+            kind="feed",
+            permits=self._permits,
+        )
+
+    def _on_loop(self) -> OnLoop:
+        """The places of `async def` calls."""
+        return OnLoop(
+            self._loop,
+            name=self._name,
+            most=self._most,
+            queue_limit=self._settings.queue_limit,
+            permits=self._permits,
+        )
 
     def _forget(self) -> None:
         if self._watchdog is not None:
@@ -228,3 +282,14 @@ def _sizes(most: int) -> tuple[tuple[int, bool], ...]:
     most = most or _LARGEST_BATCH
     middle, small = min(most, 32), min(most, 8)
     return tuple(dict.fromkeys([(1, True), (small, True), (middle, True), (most, False)]))
+
+
+def _ways(module: type[ModuleBase]) -> int:
+    """In how many ways calls of a module may be run: with one, its own limit is enough."""
+    ways = set()
+    for methods in module._task_methods.values():
+        for (requests, results), signature in methods.items():
+            on_loop = signature.kind in ("coroutine", "async_generator")
+            batched = not on_loop and signature.method_name == "run"
+            ways.add("loop" if on_loop else (requests, results, batched))
+    return len(ways)

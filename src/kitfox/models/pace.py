@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Protocol
 
-from kitfox.errors import ResourceExhausted
-from kitfox.models.executor import ThreadExecutor
+from kitfox.models.executor import ThreadExecutor, too_many_wait
 from kitfox.models.tuning import Plan, Tuner
 
 __all__ = ["Pace", "Paced", "PacedThreads", "Progress"]
@@ -55,6 +54,11 @@ class Progress:
 
 class Paced(Protocol):
     """An executor that can be watched and told how to run."""
+
+    threshold: int
+    """`check` is called before a call is added to more than so many that wait."""
+    check: Callable[[], object]
+    """Raises what a caller is told instead, if one more may not be added."""
 
     @property
     def waiting(self) -> int:
@@ -102,6 +106,24 @@ class PacedThreads:
         self._executor = executor
         self.threads = executor.threads
         self.drop_cancelled = executor.drop_cancelled
+
+    @property
+    def threshold(self) -> int:
+        """`check` is called before a call is added to more than so many that wait."""
+        return self._executor.threshold
+
+    @threshold.setter
+    def threshold(self, waiting: int) -> None:
+        self._executor.threshold = waiting
+
+    @property
+    def check(self) -> Callable[[], object]:
+        """Raises what a caller is told instead, if one more may not be added."""
+        return self._executor.check
+
+    @check.setter
+    def check(self, check: Callable[[], object]) -> None:
+        self._executor.check = check
 
     @property
     def waiting(self) -> int:
@@ -161,10 +183,7 @@ class Pace:
         loop: asyncio.AbstractEventLoop,
         cpu_seconds: Callable[[Sequence[Thread]], float] | None = None,
     ) -> None:
-        self.threshold = 0
-        """`check` is to be called before a call is added to more than so many that wait."""
-        self.queue_seconds = 0.0
-        """The seconds that calls have waited, together, as seen at each look."""
+        executor.threshold, executor.check = 0, self.check
         self._name = name
         self._executor = executor
         self._tuner = tuner
@@ -204,7 +223,7 @@ class Pace:
             self._last_tick = self._loop.time()
             self._start = self._cpu = None
             self._timer = self._loop.call_later(_TICK / 2, self._tick)
-            self.threshold = self._queue_limit - 1
+            self._executor.threshold = self._queue_limit - 1
         if self._executor.waiting < self._queue_limit:
             return
         now = self._loop.time()
@@ -214,21 +233,17 @@ class Pace:
         # A call that a free thread is about to take does not wait.
         free = max(self.plan.parallel - self._executor.running_count, 0)
         if self._executor.waiting - free >= self._queue_limit:
-            raise ResourceExhausted(
-                f"{self._queue_limit} calls of model {self._name!r} wait and no more are taken "
-                "(setting models.execution.queue_limit); try again later"
-            )
+            raise too_many_wait(self._name, self._queue_limit)
 
     def stop(self) -> None:
         """Looks no more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self.threshold = 0
+            self._executor.threshold = 0
 
     def _tick(self) -> None:
         now, waiting = self._loop.time(), self._executor.waiting
-        self.queue_seconds += waiting * (now - self._last_tick)
         # What the machine did not give to this process is not held against a trial.
         self._followed_at += max(now - self._last_tick - 2 * _TICK, 0.0)
         self._last_tick = now

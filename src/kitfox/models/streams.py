@@ -20,6 +20,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
 from kitfox.data import DataStream
@@ -41,9 +42,17 @@ class RequestFeed(Generic[T]):
     Args:
         messages: The messages as they came.
         decode: Turns a message into what is read; called by the reader, in its thread.
+        paused: What a reader in a thread is in for as long as it waits for a request.
     """
 
-    def __init__(self, messages: AsyncIterator[bytes], decode: Callable[[bytes], T]) -> None:
+    def __init__(
+        self,
+        messages: AsyncIterator[bytes],
+        decode: Callable[[bytes], T],
+        *,
+        paused: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._paused = paused
         self._messages = messages
         self._decode = decode
         self._loop = asyncio.get_running_loop()
@@ -67,15 +76,19 @@ class RequestFeed(Generic[T]):
                 "an `async def` method reads its stream of requests with `async for`; `for` would "
                 "wait for a request in the event loop, which is what brings the requests"
             )
-        with self._arrival:
-            while not self._waiting and not self._ended:
-                self._arrival.wait()
-            message = self._take()
-        if message is None:
-            if self._error is not None:
-                raise self._error
-            raise StopIteration
-        return self._decode(message)
+        while True:
+            with self._arrival:
+                message = self._take()
+                ended = self._ended
+            if message is not None:
+                return self._decode(message)
+            if ended:
+                if self._error is not None:
+                    raise self._error
+                raise StopIteration
+            with self._paused(), self._arrival:
+                while not self._waiting and not self._ended:
+                    self._arrival.wait()
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self
@@ -302,10 +315,12 @@ class _Generated:
             self._run.cancel()
         elif self._run.done() and not self._exhausted:
             with contextlib.suppress(RuntimeError):  # the executor is closed
-                self._executor.submit(self._end, {}, self._context).add_done_callback(_look_at)
+                self._executor.resume(self._end, {}, self._context).add_done_callback(_look_at)
 
     def _start(self) -> "asyncio.Future[Any]":
-        run = self._executor.submit(self._advance, {}, self._context)
+        executor = self._executor
+        start = executor.submit if self._iterator is None else executor.resume
+        run = start(self._advance, {}, self._context)
         run.add_done_callback(lambda _: self._notice.set())
         return run
 

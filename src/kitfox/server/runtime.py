@@ -21,7 +21,7 @@ from kitfox.models import (
     ModelManager,
     ModelOpener,
     ModelStore,
-    ThreadExecutor,
+    StreamPlaces,
     library_environment,
     open_store,
 )
@@ -183,13 +183,10 @@ def _open_models(
     find_elsewhere: Callable[[str], Path | None],
     warm_up: WarmUp,
 ) -> ModelManager:
-    loop = asyncio.get_running_loop()
     store = open_store(config, find_elsewhere=find_elsewhere)
     models = ModelManager(
         store=store,
-        stream_executor=ThreadExecutor(
-            threads=config.server.max_concurrent_streams, loop=loop, name="stream"
-        ),
+        stream_places=StreamPlaces(config.server.max_concurrent_streams),
         loader=_make_loader(config, store, warm_up),
         lazy=config.runtime.lazy_load_local_models,
         memory_budget=config.models.budget_bytes,

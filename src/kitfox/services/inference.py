@@ -4,6 +4,7 @@ Of a task's method table row each loaded model has one method; what must be know
 worked out at a model's first call and kept with the model.
 """
 
+import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -12,7 +13,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,17 +25,17 @@ from kitfox.errors import (
     Internal,
     InvalidArgument,
     KitfoxError,
-    ResourceExhausted,
 )
 from kitfox.models import (
     Executor,
     LoadedModel,
     ModelManager,
+    OnLoop,
     RequestFeed,
     Submit,
-    ThreadExecutor,
     collect,
     generate,
+    make_call,
     split,
 )
 from kitfox.modules import GrpcRequestContext, MethodKind, is_stream
@@ -66,6 +67,8 @@ class _Operation:
     """The parameter that gets the call's context."""
     is_async: bool
     """Whether it runs on the event loop."""
+    on_loop: OnLoop
+    """Where it is noted there."""
     takes_all: bool
     """Whether its arguments are just the fields of a request, all that there may be."""
 
@@ -117,6 +120,7 @@ class _Inference:
             streams=tuple(streams),
             context_arg=signature.context_arg,
             is_async=signature.kind in ("coroutine", "async_generator"),
+            on_loop=model.execution.on_loop,
             takes_all=accepts == self._fields and signature.context_arg is None,
         )
         if signature.context_arg is not None:
@@ -170,12 +174,30 @@ class InferenceHandler(_Inference):
         model.in_flight += 1
         try:
             if operation.is_async:
-                result = await operation.function(**fields)
+                result = await self._run_on_loop(operation, fields, context)
             else:
                 result = await operation.submit(fields, context)
         finally:
             model.release()
         return result if isinstance(result, DataObjectBase) else self._checked(result, context)
+
+    async def _run_on_loop(
+        self, operation: _Operation, fields: dict[str, Any], context: Context
+    ) -> Any:
+        """Runs an `async def` method, here and now if there is room."""
+        function, on_loop = operation.function, operation.on_loop
+        running = on_loop.running
+        if len(running) >= on_loop.limit:
+            await on_loop.turn()
+        call = make_call((function, fields, context, asyncio.current_task(), 0.0))
+        running[id(call)] = call
+        try:
+            return await function(**fields)
+        finally:
+            del running[id(call)]
+            on_loop.calls += 1
+            if on_loop.is_shared:
+                on_loop.next()
 
     async def check(self, fields: Mapping[str, Any], context: Context) -> LoadedModel:
         """Refuses what a call would refuse before the model is asked; gives the model."""
@@ -218,9 +240,11 @@ class StreamingInferenceHandler(_Inference):
         decode: Decode,
         encode: Encode,
     ) -> AsyncGenerator[list[bytes], None]:
-        executor = self._models.stream_executor
-        self._check_room(operation, executor)
-        feed = RequestFeed(requests, decode)
+        model, places = operation.model, self._models.stream_places
+        if not operation.is_async:
+            places.take(model, model.name)
+        executor = model.execution.feeds
+        feed = RequestFeed(requests, decode, paused=executor.paused)
         context.on_cancel(lambda: feed.close(context.reason))
         try:
             arguments = self._arguments(operation, await self._open(operation, feed), context)
@@ -229,6 +253,8 @@ class StreamingInferenceHandler(_Inference):
                 async for batch in batches:
                     yield batch
         finally:
+            if not operation.is_async:
+                places.give_back(model)
             feed.close(Cancelled("the call is over"))
             await feed.aclose()
 
@@ -257,14 +283,17 @@ class StreamingInferenceHandler(_Inference):
         write = partial(self._write, encode, context)
         if not self._method.output_streaming:
             if operation.is_async:
-                yield [write(await call())]
+                async with operation.on_loop.place():
+                    yield [write(await call())]
             else:
                 yield [await executor.submit(lambda: write(call()), {}, context)]
             return
-        batches = await self._results(operation, call, context, write, executor)
-        async with aclosing(batches):
-            async for batch in batches:
-                yield batch
+        place = operation.on_loop.place() if operation.is_async else nullcontext()
+        async with place:
+            batches = await self._results(operation, call, context, write, executor)
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
 
     async def _results(
         self,
@@ -299,13 +328,6 @@ class StreamingInferenceHandler(_Inference):
             raise
         except (TypeError, ValueError, AttributeError) as err:
             raise Internal("Could not serialize output in model response stream") from err
-
-    def _check_room(self, operation: _Operation, executor: ThreadExecutor) -> None:
-        if not operation.is_async and not executor.has_room:
-            raise ResourceExhausted(
-                f"{executor.limit} calls with a stream of requests are being worked on and no more "
-                "are taken (setting server.max_concurrent_streams); try again later"
-            )
 
 
 def _type_name(annotation: Any) -> str:

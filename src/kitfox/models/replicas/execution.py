@@ -19,6 +19,7 @@ from kitfox.logs import current_request
 from kitfox.metrics import ExecutionFigures
 from kitfox.models.execution import Submit
 from kitfox.models.executor import ThreadExecutor
+from kitfox.models.on_loop import OnLoop
 from kitfox.models.replicas.calls import Call
 from kitfox.models.replicas.deaths import Death
 from kitfox.models.replicas.hung_calls import HungCalls
@@ -124,7 +125,15 @@ class InProcesses:
         load_seconds: float = 0.0,
         quarantine: Quarantine | None = None,
     ) -> None:
-        self.executor = ThreadExecutor(threads=_STREAM_THREADS, loop=loop, name=plan.model)
+        self.executor = ThreadExecutor(
+            threads=_STREAM_THREADS,
+            loop=loop,
+            name=plan.model,
+            queue_limit=settings.queue_limit,
+        )
+        self.feeds = ThreadExecutor(threads=sys.maxsize, loop=loop, name=plan.model, kind="feed")
+        # How many may run is known to the pool, which has them all.
+        self.on_loop = OnLoop(loop, name=plan.model)
         self.quarantine = quarantine or Quarantine()
         self.on_change = on_change
         self._plan = plan
@@ -401,6 +410,7 @@ class InProcesses:
                 shutting.result(_CLOSE_SECONDS + 3 * _END_SECONDS)
         self._end_now()
         self.executor.close()
+        self.feeds.close()
 
     async def _shut_down(self, patience: float) -> None:
         self._closing = True
