@@ -25,9 +25,11 @@ from kitfox.models import (
 )
 from kitfox.modules import ModuleBase, ModuleLoader, RequestContext, module
 
-__all__ = ["ACTOR", "Actor", "Stage", "ask", "manager_of", "run", "write_model"]
+__all__ = ["ACTOR", "HOARD", "Actor", "Stage", "ask", "manager_of", "run", "write_model"]
 
 ACTOR = "7d1c4b7e-63f0-4a8b-8f63-5c1a0a1d8a01"
+HOARD = 48 << 20
+"""Bytes that an actor holds whose act is to hoard."""
 
 
 class Stage:
@@ -50,8 +52,9 @@ class Actor(ModuleBase):
 
     stage: Stage
 
-    def __init__(self, word: str) -> None:
+    def __init__(self, word: str, held: bytes = b"") -> None:
         self.word = word
+        self.held = held
 
     @classmethod
     def load(cls, model_path: str) -> "Actor":
@@ -61,6 +64,7 @@ class Actor(ModuleBase):
         if stage.failures[name] > 0:
             stage.failures[name] -= 1
             raise OSError(errno.EIO, "the disk is tired")
+        held = b""
         match loader.config.act:
             case "raise":
                 raise RuntimeError("the lines are forgotten")
@@ -73,12 +77,14 @@ class Actor(ModuleBase):
             case "wait":
                 sys.stdout.write(f"{name} waits\n")
                 stage.go.wait(60)
+            case "hoard":
+                held = b"h" * HOARD
             case "slow":
                 time.sleep(0.05)
         weights = Path(model_path) / "weights.bin"
         if loader.config.weights is not None and weights.stat().st_size != loader.config.weights:
             raise RuntimeError(f"weights.bin is truncated: {weights.stat().st_size} bytes")
-        return cls(str(loader.config.word))
+        return cls(str(loader.config.word), held)
 
     def run(self) -> str:
         return self.word

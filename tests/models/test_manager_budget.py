@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from kitfox.config import ConfigError, parse, parse_bytes
 from kitfox.errors import ResourceExhausted
 from kitfox.models import ModelManager
-from tests.models.actors import Stage, ask, run, write_model
+from tests.models.actors import HOARD, Stage, ask, run, write_model
 
 SIZE = 10_000
 TWO = int(2.5 * SIZE)
@@ -88,6 +89,63 @@ def test_calls_that_finish_on_an_unloaded_model_still_count(folder: Path, stage:
         assert models.budget.used == 0
 
     run(scenario, folder, memory_budget=TWO)
+
+
+def test_a_small_model_behind_a_large_one_is_loaded(folder: Path, stage: Stage) -> None:
+    write_model(folder, "ape", size=3 * SIZE)
+    write_model(folder, "fly", size=SIZE // 10)
+
+    async def scenario(models: ModelManager) -> None:
+        await models.follower.load_all()
+        assert {"ape", "fly"} & set(models.loaded) == {"fly"}
+        assert len(models.loaded) == 3
+
+    run(scenario, folder, memory_budget=TWO, lazy=False)
+
+
+def test_what_did_not_fit_is_loaded_when_there_is_room(
+    folder: Path, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(models: ModelManager) -> None:
+        await models.follower.load_all()
+        assert len(models.loaded) == 2
+        first = next(iter(models.loaded))
+        assert "3 models of the models folder are not loaded" in caplog.text
+        tried: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(models, "load", tried.append)
+            await models.follower.look()
+        assert not tried
+        shutil.rmtree(folder / first)
+        await models.follower.look()
+        assert first not in models.loaded
+        assert len(models.loaded) == 2
+        assert len(stage.loads) == 3
+
+    run(scenario, folder, memory_budget=TWO, lazy=False)
+
+
+def test_each_replica_counts(folder: Path, stage: Stage) -> None:
+    async def scenario(models: ModelManager) -> None:
+        with pytest.raises(ResourceExhausted, match=r"it takes 40\d{3} bytes"):
+            await models.get("ant")
+
+    settings = {"mode": "process", "replicas": 4}
+    run(scenario, folder, memory_budget=3 * SIZE, execution=settings)
+
+
+def test_what_a_model_turned_out_to_take_counts(folder: Path, stage: Stage) -> None:
+    write_model(folder, "hoarder", act="hoard")
+
+    async def scenario(models: ModelManager) -> None:
+        await ask(models, "ant")
+        await ask(models, "hoarder")
+        assert set(models.loaded) == {"hoarder"}
+        assert models.budget.used >= HOARD
+        await ask(models, "ant")
+        assert set(models.loaded) == {"ant"}
+
+    run(scenario, folder, memory_budget=HOARD // 2)
 
 
 def test_two_of_five_models_under_random_traffic(folder: Path, stage: Stage) -> None:

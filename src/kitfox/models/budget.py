@@ -1,8 +1,9 @@
 """The memory budget: how many bytes of models are loaded at the same time.
 
-A model counts with the bytes of its files, from before it is loaded until its last call is over.
-The one that was used longest ago makes room, if nobody is using it and the next request can have
-it back.
+A model counts from before it is loaded until its last call is over: with the bytes of its files,
+for each process that it runs in, and once it is loaded with what it was measured to take if that is
+more. The one that was used longest ago makes room, if nobody is using it and the next request can
+have it back.
 """
 
 import asyncio
@@ -45,13 +46,14 @@ class MemoryBudget:
         self._may_evict = may_evict
         self._patience = patience
         self._reserved = 0
+        self._refused: dict[str, int] = {}
         self._ending: set[LoadedModel] = set()
 
     @property
     def used(self) -> int:
         """The bytes of the models that are loaded, are being loaded, or have calls to finish."""
         models = itertools.chain(self._loaded.values(), self.ending)
-        return self._reserved + sum(model.size for model in models)
+        return self._reserved + sum(model.footprint for model in models)
 
     def note_end(self, model: LoadedModel) -> None:
         """Counts a model that is offered no longer until its last call is over."""
@@ -62,6 +64,20 @@ class MemoryBudget:
         """The models that are offered no longer, and have calls to finish."""
         return frozenset(model for model in self._ending if model.in_flight)
 
+    def fits(self, model_id: str) -> bool:
+        """Whether there would be room now for a model that was refused because there was none."""
+        return self.used + self._refused.get(model_id, 0) <= self.limit
+
+    def settle(self, model_id: str) -> None:
+        """Makes room for what a model turned out to take when it had been loaded.
+
+        Args:
+            model_id: The model; it stays.
+        """
+        if self.limit and self._may_evict:
+            while self.used > self.limit and self._evict_one(model_id):
+                pass
+
     @contextlib.asynccontextmanager
     async def reserved(
         self, model_id: str, size: int, *, may_evict: bool = True
@@ -70,7 +86,7 @@ class MemoryBudget:
 
         Args:
             model_id: The model; if it is loaded, it is not unloaded to make room for itself.
-            size: Bytes of its files.
+            size: Bytes of its files, for each process that it is to run in.
             may_evict: Whether others may have to go, and whether to wait for them.
 
         Raises:
@@ -80,6 +96,7 @@ class MemoryBudget:
             yield
             return
         await self._make_room(model_id, size, may_evict=may_evict and self._may_evict)
+        self._refused.pop(model_id, None)
         self._reserved += size
         try:
             yield
@@ -95,6 +112,8 @@ class MemoryBudget:
                 if time.monotonic() < deadline:
                     await asyncio.sleep(_PAUSE_SECONDS)
                     continue
+            if not may_evict:
+                self._refused[model_id] = size
             raise self._exhausted(size)
 
     def _evict_one(self, model_id: str) -> bool:

@@ -38,6 +38,7 @@ class Follower:
     def __init__(self, models: "ModelManager") -> None:
         self._models = models
         self._watch = StoreWatch(models.store)
+        self._left_out: set[str] = set()
         self.gently = False
         """Whether loads that nobody waits for leave as much time as they take to those who call."""
 
@@ -75,9 +76,11 @@ class Follower:
         found = await asyncio.to_thread(self._watch.look)
         for name in found.removed:
             models.forget_failure(name)
+            self._left_out.discard(name)
         if load_new:
             again = await asyncio.to_thread(self._promising, models.failed)
-            await self._load(sorted({*found.added, *again}))
+            fitting = [name for name in self._left_out if models.budget.fits(name)]
+            await self._load(sorted({*found.added, *again, *fitting}))
 
     def _changed(self, names: list[str]) -> list[str]:
         """The loaded models that may be something else in the store by now."""
@@ -126,25 +129,30 @@ class Follower:
     async def _load(self, names: Iterable[str]) -> None:
         """Loads models, nobody waiting for them; a few at a time, as there may be very many."""
         waiting: Iterator[str] = iter(names)
+        before, reasons = len(self._left_out), list[str]()
 
         async def load_some() -> None:
             for name in waiting:
+                self._left_out.discard(name)
                 if name in self._models.loaded:
                     continue
                 started = time.monotonic()
                 try:
                     await self._models.load(name, urgent=False)
                 except ResourceExhausted as err:
-                    log.warning(
-                        "The models folder has more than is loaded: %s",
-                        err.message,
-                        extra={"log_code": "<KFX20040W>"},
-                    )
-                    for _ in waiting:  # nobody need try the others
-                        pass
+                    # A smaller one may fit; this one is tried again when there is room.
+                    self._left_out.add(name)
+                    reasons.append(err.message)
                 except KitfoxError:
                     pass
                 if self.gently:
                     await asyncio.sleep(_AT_ONCE * (time.monotonic() - started))
 
         await asyncio.gather(*(load_some() for _ in range(_AT_ONCE)))
+        if reasons and len(self._left_out) > before:
+            log.warning(
+                "%d models of the models folder are not loaded, until there is room: %s",
+                len(self._left_out),
+                reasons[0],
+                extra={"log_code": "<KFX20040W>"},
+            )

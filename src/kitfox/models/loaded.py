@@ -3,6 +3,7 @@
 import datetime
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from kitfox.models.identity import Files
 from kitfox.modules import ModuleBase
 
 __all__ = ["LoadedModel"]
+
+_NOISE_BYTES = 16 << 20
+"""What a process may grow by while a model is loaded without that being the model's doing."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -46,6 +50,16 @@ class LoadedModel:
     """When its last call was over, of `time.monotonic`."""
     retired: bool = False
     """Whether it is no longer offered: it is closed when the last call on it is over."""
+
+    @property
+    def footprint(self) -> int:
+        """Bytes of memory that it takes: as measured where that is more than its files tell."""
+        replicas: Sequence[Any] | None = getattr(self.execution, "replicas", None)
+        if replicas is not None:
+            held = sum(int(replica.rss) for replica in replicas)
+            return max(self.size * len(replicas), held)
+        measured = self.memory or 0
+        return measured if measured > self.size + _NOISE_BYTES else self.size
 
     def release(self) -> None:
         """Counts one call less."""

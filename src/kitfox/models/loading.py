@@ -45,6 +45,9 @@ class OpenModel(Protocol):
     def runs_alike(self, name: str, other: str, path: Path) -> bool:
         """Whether a model is run in the same way under either name. Reads the disk."""
 
+    def places(self, name: str, path: Path) -> int:
+        """In how many processes a model is loaded, each with all of it. Reads the disk."""
+
     def close(self) -> None:
         """Gives back what it has; the models go on."""
 
@@ -98,6 +101,11 @@ class ModelOpener:
     def runs_alike(self, name: str, other: str, path: Path) -> bool:
         """Whether a model is run in the same way under either name. Reads the disk."""
         return self._settings.of(name, path) == self._settings.of(other, path)
+
+    def places(self, name: str, path: Path) -> int:
+        """In how many processes a model is loaded, each with all of it. Reads the disk."""
+        settings = self._settings.of(name, path)
+        return settings.replicas if settings.mode == "process" else 1
 
     def close(self) -> None:
         """Watches over the models no longer."""
@@ -175,6 +183,10 @@ class ModelLoader:
     def runs_alike(self, name: str, other: str, path: Path) -> bool:
         """Whether a model is run in the same way under either name. Reads the disk."""
         return self._open_model.runs_alike(name, other, path)
+
+    def places(self, name: str, path: Path) -> int:
+        """In how many processes a model is loaded, each with all of it. Reads the disk."""
+        return self._open_model.places(name, path)
 
     def close(self) -> None:
         """Ends what goes on in the background."""

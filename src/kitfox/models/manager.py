@@ -397,12 +397,14 @@ class ModelManager:
         files: Files | None = None
         try:
             files = await asyncio.to_thread(files_at, path)
-            async with self.budget.reserved(model_id, files.size, may_evict=urgent):
+            need = await self._need(model_id, path, files)
+            async with self.budget.reserved(model_id, need, may_evict=urgent):
                 model = await self._loader.load(
                     model_id, path, urgent=urgent, follows_store=follows_store
                 )
                 if before is None or await _allows(before, load, model):
                     self._publish(load, model)
+            self.budget.settle(model_id)
         except asyncio.CancelledError:
             load.end(Unavailable(f"Model {model_id} was not loaded to the end"))
             raise
@@ -414,6 +416,13 @@ class ModelManager:
             if self._loading.get(model_id) is load:
                 del self._loading[model_id]
         self._changed()
+
+    async def _need(self, model_id: str, path: Path, files: Files) -> int:
+        """The bytes that a model takes at least."""
+        # What is too large by itself need not be read: there may be very many.
+        if not self.budget.limit or files.size > self.budget.limit:
+            return files.size
+        return files.size * await asyncio.to_thread(self._loader.places, model_id, path)
 
     def _publish(self, load: _Load, model: LoadedModel) -> None:
         name = model.name
