@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         module,
         task,
     )
+    from kitfox.training.api import TrainingHandle, train
 
 __all__ = [
     "DataObjectBase",
@@ -36,22 +37,27 @@ __all__ = [
     "RequestContext",
     "TaskBase",
     "TrainingContext",
+    "TrainingHandle",
     "__version__",
     "dataobject",
     "load_model",
     "module",
     "task",
+    "train",
 ]
 
 __version__ = "0.1.0"
 
-_DATA = {"DataObjectBase", "DataStream", "dataobject"}
+_ROOMS = {
+    **dict.fromkeys(("DataObjectBase", "DataStream", "dataobject"), "kitfox.data"),
+    **dict.fromkeys(("TrainingHandle", "train"), "kitfox.training.api"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = importlib.import_module("kitfox.data" if name in _DATA else "kitfox.modules")
+    room = importlib.import_module(_ROOMS.get(name, "kitfox.modules"))
     value = globals()[name] = getattr(room, name)
     return value
 
