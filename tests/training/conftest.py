@@ -22,7 +22,10 @@ from kitfox.training import (
 )
 from kitfox.training.processes import is_running
 from tests.training.postgresql import postgresql
+from tests.training.scripted_workers import start_scheduler
 from tests.waiting import wait_for
+
+__all__ = ["start_scheduler"]
 
 LIBRARIES = (Library(package="trainers", path=str(Path(__file__).parent)),)
 """The author's package that the tests train with."""
@@ -133,7 +136,7 @@ def start_trainings(tmp_path: Path) -> Iterator[Callable[..., Trainings]]:
         store = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
         scheduling: dict[str, Any] = {
             name: options.pop(name)
-            for name in ("max_concurrent", "queue_limit", "cancel_grace")
+            for name in ("max_concurrent", "queue_limit", "cancel_grace", "stop_grace", "lease")
             if name in options
         }
         if launcher == "warm":
@@ -157,7 +160,9 @@ def start_trainings(tmp_path: Path) -> Iterator[Callable[..., Trainings]]:
     yield start
     for trainings in started:
         trainings.service.scheduler.stop()
-        for job in trainings.store.list(states=[JobState.RUNNING, JobState.CANCELING]):
+        for job in trainings.store.list(
+            states=[JobState.RUNNING, JobState.STOPPING, JobState.CANCELING]
+        ):
             if job.worker_pid and is_running(job.worker_pid, job.worker_start):
                 os.killpg(job.worker_pid, signal.SIGKILL)
         trainings.store.close()

@@ -124,7 +124,11 @@ def test_a_worker_that_dies_while_there_is_no_server_is_noticed(
     wait_for(lambda: not start_token(pid))
     found = start_trainings().ended(store.get(job_id))
     assert found.state is JobState.ERRORED
-    assert "worker ended without a word" in found.reasons[0]
+    # The latter if whoever took it in has fetched its status before the next server came.
+    assert found.reasons[0] in (
+        "worker was killed by signal 9 (SIGKILL)",
+        "worker ended without a word while another server, or none, was watching",
+    )
     store.close()
 
 

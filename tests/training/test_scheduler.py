@@ -1,102 +1,23 @@
 """The scheduler, with workers that know nothing of training: starting, watching, stopping."""
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kitfox.errors import FailedPrecondition, JobNotFound, ResourceExhausted
-from kitfox.training import Job, JobState, JobStore, Scheduler, WorkerHandle
-from kitfox.training.job_log import open_log
-from kitfox.training.launchers import ChildWorker
-from kitfox.training.processes import JOB_VARIABLE, is_running, start_token
+from kitfox.training import Job, JobState, JobStore, Scheduler
+from kitfox.training.processes import start_token
 from kitfox.training.scheduler_lock import SchedulerLock
 from tests.waiting import wait_for
 
+from .scripted_workers import StartScheduler, begun, ended
+
 Make = Callable[..., Job]
-StartScheduler = Callable[..., Scheduler]
-
-BEGIN = """
-import os, sys, time, signal, subprocess
-from kitfox.training.processes import start_token
-from kitfox.training.store import JobStore
-from kitfox.training.jobs import JobState
-
-url, job_id, attempt = sys.argv[1], sys.argv[2], int(sys.argv[3])
-store = JobStore(url, create=False)
-pid = os.getpid()
-store.begin(job_id, attempt=attempt, pid=pid, start=start_token(pid), environment={})
-
-def complete():
-    store.publish(job_id, attempt=attempt, put_in_place=lambda: None)
-"""
-
-
-class ScriptLauncher:
-    """Runs the job's parameters as a Python script."""
-
-    def __init__(self, store: JobStore) -> None:
-        self._store = store
-        self.launched: list[str] = []
-
-    def prepare(self) -> None:
-        pass
-
-    def launch(self, job: Job) -> WorkerHandle:
-        self.launched.append(job.id)
-        script = self._store.parameters(job.id)
-        if script == "no start":
-            raise OSError("no such interpreter")
-        log = open_log(job.log_path)
-        process = subprocess.Popen(
-            [sys.executable, "-c", BEGIN + script, self._store.url, job.id, str(job.attempt)],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, JOB_VARIABLE: job.id},
-            start_new_session=True,
-        )
-        os.close(log)
-        return ChildWorker(process)
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def start_scheduler(store: JobStore) -> Iterator[StartScheduler]:
-    """Starts schedulers, and at the end stops them and kills their workers."""
-    started: list[Scheduler] = []
-
-    def start(**options: object) -> Scheduler:
-        scheduler = Scheduler(
-            **{"store": store, "launcher": ScriptLauncher(store), **options}  # type: ignore[arg-type] # options of the tests
-        )
-        scheduler.start()
-        started.append(scheduler)
-        return scheduler
-
-    yield start
-    for scheduler in started:
-        scheduler.stop()
-    for job in store.list(states=[JobState.RUNNING, JobState.CANCELING]):
-        if job.worker_pid and is_running(job.worker_pid, job.worker_start):
-            os.killpg(job.worker_pid, signal.SIGKILL)
-
-
-def ended(store: JobStore, job: Job) -> Job:
-    """The job when it has come to its end."""
-    final = ("COMPLETED", "CANCELED", "ERRORED")
-    wait_for(lambda: store.get(job.id).state in final, what="the end of the job")
-    return store.get(job.id)
-
-
-def begun(store: JobStore, job: Job) -> int:
-    """The worker's number, when it has begun."""
-    return int(wait_for(lambda: store.get(job.id).worker_pid, what="the worker's begin"))
 
 
 def test_a_job_runs_and_frees_its_place(
@@ -175,6 +96,160 @@ child = subprocess.Popen(["sleep", "300"], start_new_session=True)
 open({note!r} + "~", "w").write(str(child.pid))
 os.rename({note!r} + "~", {note!r})
 """
+
+
+def test_the_most_urgent_job_goes_first_and_equals_in_order(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    script = f"open({str(note)!r}, 'a').write(job_id + ' ')\ncomplete()"
+    for name, priority in (("c", 0), ("a", 5), ("d", 0), ("e", -1), ("b", 5)):
+        store.add(make_job(id=name, parameters=script, priority=priority))
+    start_scheduler(max_concurrent=1)
+    assert ended(store, store.get("e")).state is JobState.COMPLETED
+    assert note.read_text().split() == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("death", ["os.kill(pid, signal.SIGKILL)", "os._exit(3)"])
+def test_a_job_is_begun_again_as_often_as_it_may(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make, death: str
+) -> None:
+    job = make_job(parameters=death, retries=2)
+    start_scheduler().submit(job)
+    found = ended(store, job)
+    assert (found.state, found.attempt, found.deaths) == (JobState.ERRORED, 3, 2)
+    assert found.reasons[0].startswith("worker ")
+
+
+def test_a_job_that_works_at_last_is_complete(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    job = make_job(parameters="os._exit(3) if attempt < 3 else complete()", retries=5)
+    start_scheduler().submit(job)
+    found = ended(store, job)
+    assert (found.state, found.attempt, found.deaths) == (JobState.COMPLETED, 3, 2)
+    assert found.reasons == ()
+
+
+def test_what_the_worker_says_itself_is_not_tried_again(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    script = "store.move(job_id, ['RUNNING'], JobState.ERRORED, attempt=attempt, reasons=('no',))"
+    job = make_job(parameters=script, retries=5)
+    start_scheduler().submit(job)
+    found = ended(store, job)
+    assert (found.attempt, found.reasons) == (1, ("no",))
+
+
+def test_a_job_that_is_being_cancelled_is_not_begun_again(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    scheduler = start_scheduler()
+    job = make_job(parameters="time.sleep(60)", retries=5)
+    scheduler.submit(job)
+    begun(store, job)
+    scheduler.cancel(job.id)
+    assert (ended(store, job).state, store.get(job.id).attempt) == (JobState.CANCELED, 1)
+
+
+def test_a_job_is_cancelled_twice(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    scheduler = start_scheduler(cancel_grace=0.3)
+    script = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)"
+    job = make_job(parameters=script)
+    scheduler.submit(job)
+    begun(store, job)
+    assert scheduler.cancel(job.id).state is JobState.CANCELING
+    assert scheduler.cancel(job.id).state in (JobState.CANCELING, JobState.CANCELED)
+    found = ended(store, job)
+    assert scheduler.cancel(job.id) == found
+
+
+def test_a_job_that_is_told_to_stop_may_complete(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    scheduler = start_scheduler()
+    script = "while store.order(job_id, attempt=attempt) == 'go': time.sleep(0.01)\ncomplete()"
+    job = make_job(parameters=script)
+    scheduler.submit(job)
+    begun(store, job)
+    assert scheduler.stop_job(job.id).state is JobState.STOPPING
+    assert scheduler.stop_job(job.id).state in (JobState.STOPPING, JobState.COMPLETED)
+    assert ended(store, job).state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_job_that_does_not_stop_is_stopped(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make, stubborn: bool
+) -> None:
+    scheduler = start_scheduler(stop_grace=0.1, cancel_grace=0.1)
+    script = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" if stubborn else ""
+    job = make_job(parameters=script + "while True: time.sleep(1)")
+    scheduler.submit(job)
+    pid = begun(store, job)
+    scheduler.stop_job(job.id)
+    found = ended(store, job)
+    assert (found.state, found.reasons) == (
+        JobState.CANCELED,
+        ("stopped before its first checkpoint",),
+    )
+    assert start_token(pid) == ""
+
+
+def test_a_job_that_is_stopping_can_be_cancelled(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    scheduler = start_scheduler()
+    job = make_job(parameters="time.sleep(60)")
+    scheduler.submit(job)
+    begun(store, job)
+    scheduler.stop_job(job.id)
+    assert scheduler.cancel(job.id).state is JobState.CANCELING
+    assert (ended(store, job).state, store.get(job.id).reasons) == (JobState.CANCELED, ())
+
+
+def test_a_waiting_job_that_is_told_to_stop_is_canceled(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    scheduler = start_scheduler(max_concurrent=1)
+    running, waiting = make_job(parameters="time.sleep(60)"), make_job()
+    scheduler.submit(running)
+    begun(store, running)
+    scheduler.submit(waiting)
+    assert scheduler.stop_job(waiting.id).state is JobState.CANCELED
+
+
+def test_the_end_of_each_job_is_told_once(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    told: list[tuple[str, JobState]] = []
+
+    def on_end(job: Job) -> None:
+        told.append((job.id, job.state))
+        raise RuntimeError("whoever is told has troubles of its own")
+
+    scheduler = start_scheduler(max_concurrent=1, on_end=on_end)
+    for name, script in (("a", "complete()"), ("b", "os._exit(1)"), ("c", "no start")):
+        scheduler.submit(make_job(id=name, parameters=script))
+    wait_for(lambda: len(told) == 3)
+    assert told == [("a", "COMPLETED"), ("b", "ERRORED"), ("c", "ERRORED")]
+
+
+def test_other_processes_wake_the_scheduler(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    """A scheduler that has not been started is what a process without one changes jobs by."""
+    start_scheduler()
+    other = Scheduler(store=store)
+    job = make_job(parameters="time.sleep(60)")
+    other.submit(job)
+    begun(store, job)
+    other.cancel(job.id)
+    assert ended(store, job).state is JobState.CANCELED
+    second = make_job(parameters="complete()")
+    other.submit(second)
+    assert ended(store, second).state is JobState.COMPLETED
 
 
 def test_a_queued_job_is_cancelled_at_once(
@@ -338,15 +413,15 @@ def test_the_scheduler_outlives_trouble_with_the_store(
     make_job: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    claim = store.claim_next
-    failures = [FailedPrecondition("no store"), FailedPrecondition("no store")]
+    claim = store.claim
+    failures = [FailedPrecondition("no store"), RuntimeError("no store")]
 
-    def fail_at_first(*, host: str) -> Job | None:
+    def fail_at_first(**options: Any) -> list[Job]:
         if failures:
             raise failures.pop()
-        return claim(host=host)
+        return claim(**options)
 
-    monkeypatch.setattr(store, "claim_next", fail_at_first)
+    monkeypatch.setattr(store, "claim", fail_at_first)
     scheduler = start_scheduler()
     job = make_job(parameters="complete()")
     scheduler.submit(job)

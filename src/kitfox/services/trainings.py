@@ -29,6 +29,9 @@ def open_trainings(config: Config) -> TrainingService:
         store=store,
         max_concurrent=config.training.max_concurrent,
         queue_limit=config.training.queue_limit,
+        cancel_grace=config.training.cancel_seconds,
+        stop_grace=config.training.stop_seconds,
+        lease=config.training.lease_seconds,
         launcher=make_launcher(warm=config.training.warm, store_url=store.url, libraries=libraries),
     )
     return TrainingService(

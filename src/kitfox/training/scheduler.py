@@ -1,22 +1,22 @@
 """Who runs jobs: claims what is queued, starts workers, notices their end, cancels.
 
-A thread that sleeps until something happens: a job was submitted, a worker ended, somebody cancels.
-It knows nothing of training; it starts, watches, stops by a deadline, and keeps the store true.
+A thread that sleeps until something happens: a job was submitted, a worker ended, somebody cancels,
+here or, by the bell of the store, in another process. It knows nothing of training; it starts,
+watches, stops by a deadline, and keeps the store true.
 """
 
 import contextlib
 import os
 import select
-import signal
 import threading
-import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from kitfox import logs
-from kitfox.errors import FailedPrecondition
-from kitfox.training import job_log, processes, publication
+from kitfox.errors import FailedPrecondition, JobNotFound, KitfoxError
+from kitfox.training import processes
+from kitfox.training.bell import Bell, bell_path, ring
 from kitfox.training.database import SqliteDatabase
 from kitfox.training.jobs import TERMINAL, Job, JobState
 from kitfox.training.launchers import (
@@ -24,10 +24,12 @@ from kitfox.training.launchers import (
     Exit,
     Launcher,
     SubprocessLauncher,
-    WorkerHandle,
 )
+from kitfox.training.lease import Lease
 from kitfox.training.scheduler_lock import SchedulerLock
+from kitfox.training.settlement import Settlement
 from kitfox.training.store import JobStore
+from kitfox.training.watched import Patience, Watched
 
 __all__ = ["Scheduler"]
 
@@ -39,22 +41,10 @@ _WITHOUT_PIDFD = 0.25
 """Seconds between looks at workers whose end the kernel does not announce."""
 _AFTER_TROUBLE = 1.0
 """Seconds until the next try when the store could not be used."""
-_SHARED_STORE = 1.0
-"""Seconds between looks into a store that other servers write as well."""
+_WITHOUT_BELL = 1.0
+"""Seconds between looks into a store whose bell others cannot ring, or that other servers share."""
 
-
-@dataclass(kw_only=True, slots=True)
-class _Watched:
-    """A worker that runs, or has ended and is not accounted for."""
-
-    job: Job
-    """As it was when the worker was started or adopted."""
-    handle: WorkerHandle
-    """The process."""
-    exit: Exit | None = None
-    """How it ended."""
-    kill_at: float | None = None
-    """When patience with a cancelled worker ends, in monotonic seconds."""
+_ASKED_TO_END = (JobState.CANCELING, JobState.STOPPING)
 
 
 class Scheduler:
@@ -66,6 +56,11 @@ class Scheduler:
         queue_limit: How many jobs may wait.
         launcher: How workers are started; a new Python process for each unless given.
         cancel_grace: Seconds that a worker has for its end when it is cancelled.
+        stop_grace: Seconds that it has when it is to keep what there is; then it is cancelled, but
+            for its last checkpoint.
+        lease: Seconds without a sign of life after which a worker counts as dead.
+        on_end: Told, in the scheduler's thread, of each job that has ended after a worker was
+            started for it.
     """
 
     def __init__(
@@ -76,20 +71,28 @@ class Scheduler:
         queue_limit: int = 1000,
         launcher: Launcher | None = None,
         cancel_grace: float = 10.0,
+        stop_grace: float = 60.0,
+        lease: float = 30.0,
+        on_end: Callable[[Job], None] | None = None,
     ) -> None:
         self.store = store
         self.max_concurrent = max_concurrent
         self.queue_limit = queue_limit
+        self.on_end = on_end
         self._launcher = launcher or SubprocessLauncher(store_url=store.url)
-        self._cancel_grace = cancel_grace
+        self._patience = Patience(cancel=cancel_grace, stop=stop_grace)
+        self._lease: Lease[tuple[str, int]] = Lease(lease)
+        self._settlement = Settlement(store)
         self._host = os.uname().nodename
-        self._watched: list[_Watched] = []
-        self._to_cancel: deque[str] = deque()
+        self._identity = ""
+        self._watched: list[Watched] = []
+        self._asked: deque[tuple[str, JobState]] = deque()
         self._stopping = False
         self._lock: SchedulerLock | None = None
         self._thread: threading.Thread | None = None
-        self._bell: int | None = None
-        self._bell_guard = threading.Lock()
+        self._waker: int | None = None
+        self._waker_guard = threading.Lock()
+        self._bell: Bell | None = None
 
     def start(self) -> None:
         """Takes over what an earlier server left running and begins to run what is queued.
@@ -103,13 +106,16 @@ class Scheduler:
         if isinstance(database, SqliteDatabase):
             path = database.path.with_name(database.path.name + ".lock")
             self._lock = SchedulerLock(path, store=database.name)
+        pid = os.getpid()
+        self._identity = f"{self._host} {pid} {processes.start_token(pid)}"
         try:
-            self._adopt()
+            self._hang_bell()
+            self._adopt_all()
         except BaseException:
             self._release()
             raise
         self._launcher.prepare()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="kitfox-scheduler", daemon=True)
         self._thread.start()
 
@@ -119,10 +125,10 @@ class Scheduler:
         self._ring()
         if self._thread is not None:
             self._thread.join()
-        with self._bell_guard:
-            if self._bell is not None:
-                os.close(self._bell)
-                self._bell = None
+        with self._waker_guard:
+            if self._waker is not None:
+                os.close(self._waker)
+                self._waker = None
         self._launcher.close()
         self._release()
 
@@ -141,15 +147,24 @@ class Scheduler:
         One that waits is CANCELED at once. One that runs is CANCELING until its processes are
         gone: they are asked to end, and killed when `cancel_grace` is over.
         """
+        return self._ask(job_id, JobState.CANCELING, (JobState.RUNNING, JobState.STOPPING))
+
+    def stop_job(self, job_id: str) -> Job:
+        """Lets a job end early with what it has; gives it as it is then.
+
+        One that waits has nothing and is CANCELED at once. One that runs is STOPPING until its
+        model is there, or its last checkpoint has become it.
+        """
+        return self._ask(job_id, JobState.STOPPING, (JobState.RUNNING,))
+
+    def _ask(self, job_id: str, state: JobState, running: tuple[JobState, ...]) -> Job:
         while True:
             job = self.store.get(job_id)
             if job.state is JobState.QUEUED:
                 moved = self.store.move(job_id, [JobState.QUEUED], JobState.CANCELED)
-            elif job.state is JobState.RUNNING:
-                moved = self.store.move(
-                    job_id, [JobState.RUNNING], JobState.CANCELING, attempt=job.attempt
-                )
-                self._to_cancel.append(job_id)
+            elif job.state in running:
+                moved = self.store.move(job_id, [job.state], state, attempt=job.attempt)
+                self._asked.append((job_id, state))
                 self._ring()
             else:
                 return job
@@ -159,137 +174,185 @@ class Scheduler:
     def _run(self) -> None:
         while not self._stopping:
             pause: float | None = None
-            try:
-                self._stop_cancelled()
-                self._account_for_ended()
-                self._fill()
-            except Exception:
-                log.exception("The scheduler met an error and goes on")
-                pause = _AFTER_TROUBLE
+            # Each by itself: a store that cannot be written to must not keep workers from being
+            # killed, one of which may be what keeps others from writing.
+            for step in (
+                self._listen,
+                self._press,
+                self._look_for_silence,
+                self._account_for_ended,
+                self._fill,
+            ):
+                try:
+                    step()
+                except KitfoxError as error:
+                    log.warning("The scheduler goes on after an error: %s", error)
+                    pause = _AFTER_TROUBLE
+                except Exception:
+                    log.exception("The scheduler met an error and goes on")
+                    pause = _AFTER_TROUBLE
             self._sleep(pause)
 
-    def _adopt(self) -> None:
+    def _adopt_all(self) -> None:
         """Finds what an earlier scheduler has left behind."""
-        for state in (JobState.RUNNING, JobState.CANCELING):
-            for job in self._all(state):
-                if self.store.database.shared and job.worker_host != self._host:
-                    continue  # it has a scheduler over there
-                if job.worker_pid is None and self._give_back(job):
-                    continue
-                current = self.store.get(job.id)
-                if current.worker_pid is None or current.state in TERMINAL:
-                    continue
-                handle = AdoptedWorker(current.worker_pid, current.worker_start)
-                self._watched.append(_Watched(job=current, handle=handle))
-                if current.state is JobState.CANCELING:
-                    self._to_cancel.append(job.id)
-                log.info(
-                    "Found training %s, worker %d",
-                    job.id,
-                    current.worker_pid,
-                    extra={"log_code": "<KFX50010I>"},
-                )
+        for job_id, _, _, host, scheduler in self.store.signs():
+            if self._is_orphan(host, scheduler) or scheduler == self._identity:
+                self._adopt(job_id)
 
-    def _all(self, state: JobState) -> list[Job]:
-        return self.store.list(states=[state], limit=1_000_000, newest_first=False)
+    def _is_orphan(self, host: str, scheduler: str) -> bool:
+        """Whether a job has no scheduler any more, and this one is to look after it."""
+        if not self.store.database.shared:
+            return scheduler != self._identity  # who had the store before is gone
+        if host != self._host:
+            return False  # it has a scheduler over there
+        pid, _, token = scheduler.removeprefix(f"{host} ").partition(" ")
+        return not (pid.isdigit() and processes.is_running(int(pid), token))
+
+    def _adopt(self, job_id: str) -> None:
+        job = self.store.get(job_id)
+        if job.worker_pid is None and self._give_back(job):
+            return
+        current = self.store.get(job_id)
+        if current.worker_pid is None or current.state in (*TERMINAL, JobState.QUEUED):
+            return
+        handle = AdoptedWorker(current.worker_pid, current.worker_start)
+        self._watched.append(Watched(job=current, handle=handle, patience=self._patience))
+        if current.state in _ASKED_TO_END:
+            self._asked.append((current.id, current.state))
+        log.info(
+            "Found training %s, worker %d",
+            *(current.id, current.worker_pid),
+            extra={"log_code": "<KFX50010I>"},
+        )
 
     def _give_back(self, job: Job) -> bool:
         """Deals with a job that was claimed and that no worker has begun.
 
         Should its worker be on the way still, the store will tell it that it is not wanted.
         """
-        if job.state is JobState.CANCELING:
-            canceled = self.store.move(
-                job.id, [JobState.CANCELING], JobState.CANCELED, attempt=job.attempt
-            )
+        if job.state in _ASKED_TO_END:
+            canceled = self.store.move(job.id, [job.state], JobState.CANCELED, attempt=job.attempt)
             return canceled is not None
         return self.store.requeue(job.id, attempt=job.attempt)
 
-    def _stop_cancelled(self) -> None:
-        """Asks the processes of cancelled jobs to end."""
-        if self.store.database.shared:
-            self._to_cancel.extend(job.id for job in self._all(JobState.CANCELING))
-        while self._to_cancel:
-            job_id = self._to_cancel.popleft()
+    def _listen(self) -> None:
+        """Hears what jobs were asked to end, here or in other processes."""
+        rung = self._bell.clear() if self._bell is not None else True
+        if rung and self._watched:
+            for job in self.store.list(states=_ASKED_TO_END, limit=1_000_000):
+                self._asked.append((job.id, job.state))
+        while self._asked:
+            job_id, state = self._asked.popleft()
             for watched in self._watched:
-                if watched.job.id == job_id and watched.kill_at is None:
-                    watched.kill_at = time.monotonic() + self._cancel_grace
-                    processes.kill_group(watched.handle.pid, signal.SIGTERM)
+                if watched.job.id == job_id:
+                    watched.obey(state)
+
+    def _press(self) -> None:
+        """Asks and kills those whose time is over."""
+        for watched in self._watched:
+            watched.press()
+
+    def _look_for_silence(self) -> None:
+        """Kills workers that give no signs of life, and takes over from hosts that do not."""
+        if self._lease.next_look() > 0 or not (self._watched or self.store.database.shared):
+            return
+        signs = {(sign[0], sign[1]): sign for sign in self.store.signs()}
+        counts = {who: sign[2] for who, sign in signs.items()}
+        mine = {(watched.job.id, watched.job.attempt): watched for watched in self._watched}
+        for who in counts.keys() & mine.keys():
+            if mine[who].works() and self._lease.is_silent(who, counts[who]):
+                counts[who] += 1
+                if self.store.database.shared:  # so that other hosts see it as well
+                    self.store.beat(who[0], attempt=who[1])
+        silent = self._lease.look(counts)
+        why = f"worker gave no sign of life for {self._lease.seconds:g} s"
+        for who in silent & mine.keys():
+            # First of all: it may be holding the lock that every writer waits for.
+            if mine[who].exit is None and mine[who].kill():
+                mine[who].why = why
+        for who in signs.keys() - mine.keys():
+            _, _, _, host, scheduler = signs[who]
+            if scheduler == self._identity or self._is_orphan(host, scheduler):
+                self._adopt(who[0])
+            elif who in silent and host != self._host:
+                self._take_over(*who, why)
+
+    def _take_over(self, job_id: str, attempt: int, why: str) -> None:
+        """Settles a job of another host; what its worker there still writes is refused."""
+        job = self.store.get(job_id)
+        if job.attempt == attempt and job.state not in (*TERMINAL, JobState.QUEUED):
+            settled = self._settlement.settle(job, f"{why} on host {job.worker_host}")
+            self._tell_end(settled)
 
     def _account_for_ended(self) -> None:
         """Looks at every worker, and settles the jobs of those that have ended."""
         for watched in list(self._watched):
             if watched.exit is None:
                 watched.exit = watched.handle.poll()
-            if watched.exit is None:
-                if watched.kill_at is not None and time.monotonic() >= watched.kill_at:
-                    self._kill(watched)
-            elif self._settle(watched, watched.exit):
+            if watched.exit is not None and self._settle(watched, watched.exit):
                 watched.handle.close()
                 self._watched.remove(watched)
 
-    def _settle(self, watched: _Watched, how: Exit) -> bool:
-        """Brings the record of a job whose worker has ended to a final state; False: later."""
-        job = self.store.get(watched.job.id)
-        if job.state in TERMINAL or job.attempt != watched.job.attempt:
+    def _settle(self, watched: Watched, how: Exit) -> bool:
+        """Brings the record of a job whose worker has ended to what follows; False: later."""
+        try:
+            job = self.store.get(watched.job.id)
+        except JobNotFound:  # ended and removed
+            return True
+        over = job.state in TERMINAL
+        if over or job.state is JobState.QUEUED or job.attempt != watched.job.attempt:
             # What a child of this process leaves behind was killed when it was reaped.
-            return how.status is not None or not self._kill(watched)
-        if self._kill(watched):
+            if how.status is None and watched.kill():
+                return False
+            self._tell_end(job if over else None)
+            return True
+        if watched.kill():
             return False
-        reasons: tuple[str, ...] = ()
-        if publication.is_published(job):  # it died between the last rename and the last commit
-            state = JobState.COMPLETED
-        elif job.state is JobState.CANCELING:
-            state = JobState.CANCELED
-        else:
-            state = JobState.ERRORED
-            reasons = (str(how),)
-        publication.discard(job)
-        moved = self.store.move(
-            job.id,
-            [job.state],
-            state,
-            attempt=job.attempt,
-            reasons=reasons,
-            log_tail=job_log.tail(job.log_path),
-        )
-        log.info("Training %s is %s: %s", job.id, state, how, extra={"log_code": "<KFX50020I>"})
-        return moved is not None  # None: somebody cancelled it just now
+        settled = self._settlement.settle(job, watched.why or str(how))
+        self._tell_end(settled)
+        return settled is not None  # None: somebody cancelled it just now
 
-    def _kill(self, watched: _Watched) -> bool:
-        """Kills every process of a job; whether there was any."""
-        found = processes.relatives(watched.handle.pid, watched.handle.start, watched.job.id)
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        return bool(found)
+    def _tell_end(self, job: Job | None) -> None:
+        if self.on_end is None or job is None or job.state not in TERMINAL:
+            return
+        try:
+            self.on_end(job)
+        except Exception:
+            log.exception("The end of training %s could not be told", job.id)
 
     def _fill(self) -> None:
         """Starts queued jobs while there are free places."""
-        while len(self._watched) < self.max_concurrent:
-            job = self.store.claim_next(host=self._host)
-            if job is None:
+        while (free := self.max_concurrent - len(self._watched)) > 0:
+            # Asked first, as claiming has to wait for whoever is writing.
+            if not self.store.list(states=[JobState.QUEUED], limit=1, newest_first=False):
                 return
-            try:
-                handle = self._launcher.launch(job)
-            except Exception as error:
-                log.exception("The worker of training %s could not be started", job.id)
-                self.store.move(
-                    job.id,
-                    [JobState.RUNNING],
-                    JobState.ERRORED,
-                    attempt=job.attempt,
-                    reasons=(f"worker could not be started: {error}",),
-                )
-                continue
-            self._watched.append(_Watched(job=job, handle=handle))
+            claimed = self.store.claim(host=self._host, scheduler=self._identity, limit=free)
+            for job in claimed:
+                self._launch(job)
+
+    def _launch(self, job: Job) -> None:
+        try:
+            handle = self._launcher.launch(job)
+        except Exception as error:
+            log.exception("The worker of training %s could not be started", job.id)
+            moved = self.store.move(
+                job.id,
+                [JobState.RUNNING],
+                JobState.ERRORED,
+                attempt=job.attempt,
+                reasons=(f"worker could not be started: {error}",),
+            )
+            self._tell_end(moved)
+            return
+        self._watched.append(Watched(job=job, handle=handle, patience=self._patience))
 
     def _sleep(self, pause: float | None) -> None:
         """Waits until there is something to do."""
         poller = select.poll()
         limits = [] if pause is None else [pause]
-        if self._bell is not None and pause is None:
-            poller.register(self._bell, select.POLLIN)
+        for source in (self._waker, self._bell):
+            if source is not None and pause is None:
+                poller.register(source, select.POLLIN)
         for watched in self._watched:
             if watched.exit is not None:
                 limits.append(_LOOK_AGAIN)
@@ -299,25 +362,46 @@ class Scheduler:
                 limits.append(_WITHOUT_PIDFD)
             elif pause is None:
                 poller.register(descriptor, select.POLLIN)
-            if watched.kill_at is not None:
-                limits.append(max(_LOOK_AGAIN, watched.kill_at - time.monotonic()))
-        if self.store.database.shared:
-            limits.append(_SHARED_STORE)
+            due = watched.due()
+            if due is not None:
+                limits.append(max(_LOOK_AGAIN, due))
+        if self._watched:
+            limits.append(max(_LOOK_AGAIN, self._lease.next_look()))
+        if self._bell is None:
+            limits.append(_WITHOUT_BELL)
         poller.poll(min(limits) * 1000 if limits else None)
-        if self._bell is not None:
+        if self._waker is not None:
             with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._bell)
+                os.eventfd_read(self._waker)
 
     def _ring(self) -> None:
-        """Wakes the thread."""
-        with self._bell_guard:
-            if self._bell is not None:
-                os.eventfd_write(self._bell, 1)
+        """Wakes the thread, or the scheduler of another process if this one does not run."""
+        with self._waker_guard:
+            if self._waker is not None:
+                os.eventfd_write(self._waker, 1)
+                return
+        path = bell_path(self.store.database)
+        if path is not None:
+            ring(path)
+
+    def _hang_bell(self) -> None:
+        path = bell_path(self.store.database)
+        if path is None:
+            return
+        try:
+            self._bell = Bell(path)
+        except OSError as error:  # a file system without pipes
+            log.warning(
+                "%s cannot be made, so the job store is looked at each second: %s", path, error
+            )
 
     def _release(self) -> None:
         for watched in self._watched:
             watched.handle.close()
         self._watched.clear()
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None

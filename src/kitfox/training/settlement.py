@@ -1,0 +1,83 @@
+"""What becomes of a job whose worker is gone and has not said so itself."""
+
+from kitfox import logs
+from kitfox.errors import AlreadyExists
+from kitfox.training import job_log, publication
+from kitfox.training.jobs import Job, JobState
+from kitfox.training.store import JobStore
+
+__all__ = ["Settlement"]
+
+log = logs.channel("TRAINING")
+
+
+class Settlement:
+    """Brings records to what has happened.
+
+    Args:
+        store: The jobs.
+    """
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    def settle(self, job: Job, why: str) -> Job | None:
+        """Ends a job, or sends it back into the queue if it may be tried again.
+
+        No process of it may be there any more.
+
+        Args:
+            job: As it is in the store.
+            why: How its worker has ended: a sentence.
+
+        Returns:
+            The job as it is then; None if somebody has changed it meanwhile: look again.
+        """
+        moved = self._decide(job, why)
+        if moved is not None:
+            log.info(
+                "Training %s is %s: %s",
+                *(job.id, moved.state, why),
+                extra={"log_code": "<KFX50020I>"},
+            )
+        return moved
+
+    def _decide(self, job: Job, why: str) -> Job | None:
+        if publication.is_published(job):  # it died between the last rename and the last commit
+            return self._end(job, JobState.COMPLETED)
+        if job.state is JobState.CANCELING:
+            return self._end(job, JobState.CANCELED)
+        if job.state is JobState.STOPPING:
+            return self._keep(job)
+        publication.discard(job)
+        released = self._store.release(job.id, attempt=job.attempt, reasons=(why,))
+        return released or self._end(job, JobState.ERRORED, why)
+
+    def _keep(self, job: Job) -> Job | None:
+        """Makes the last checkpoint of a job that was told to stop its model."""
+        if not publication.stage_checkpoint(job):
+            return self._end(job, JobState.CANCELED, "stopped before its first checkpoint")
+        try:
+            moved = self._store.publish(
+                job.id,
+                attempt=job.attempt,
+                put_in_place=lambda: publication.put_in_place(job),
+                log_tail=job_log.tail(job.log_path),
+            )
+        except AlreadyExists as error:  # something else lies in the model's place
+            return self._end(job, JobState.ERRORED, str(error))
+        if moved is not None:
+            publication.discard(job, checkpoints=True)
+        return moved
+
+    def _end(self, job: Job, state: JobState, *reasons: str) -> Job | None:
+        # Those of a failure stay: another job may go on from them.
+        publication.discard(job, checkpoints=state is not JobState.ERRORED)
+        return self._store.move(
+            job.id,
+            [job.state],
+            state,
+            attempt=job.attempt,
+            reasons=reasons,
+            log_tail=job_log.tail(job.log_path),
+        )
