@@ -50,7 +50,12 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
     joint = "&" if "?" in postgresql_server else "?"
     yield f"{postgresql_server}{joint}options=-csearch_path%3D{schema}"
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text(f"DROP SCHEMA {schema} CASCADE"))
+        names = connection.execute(
+            sqlalchemy.text("SELECT nspname FROM pg_namespace WHERE nspname LIKE :pattern"),
+            {"pattern": f"{schema}%"},  # with its backups
+        )
+        for name in names.scalars().all():
+            connection.execute(sqlalchemy.text(f"DROP SCHEMA {name} CASCADE"))
     engine.dispose()
 
 

@@ -38,7 +38,8 @@ def refused(file: Path) -> KitfoxError:
 
 def test_a_store_that_is_not_there_is_made_with_its_folder(file: Path) -> None:
     make(file)
-    assert [entry.name for entry in file.parent.iterdir()] == ["jobs.sqlite3"]
+    names = sorted(entry.name for entry in file.parent.iterdir())
+    assert names == ["jobs.sqlite3", "jobs.sqlite3.reserve"]
     with sqlite3.connect(file) as raw:
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     raw.close()

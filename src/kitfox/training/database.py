@@ -10,7 +10,8 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +19,13 @@ from urllib.parse import quote
 
 from kitfox.errors import (
     Code,
+    DiskFull,
     FailedPrecondition,
     InvalidArgument,
     KitfoxError,
-    ResourceExhausted,
     Unavailable,
 )
+from kitfox.training.store_files import Reserve, back_up, free_bytes, signs_of
 
 __all__ = ["Connection", "Database", "Row", "SqliteDatabase", "StoreError", "open_database"]
 
@@ -72,8 +74,13 @@ class Database(Protocol):
     skip_locked: str
     """The same, passing over rows that somebody else keeps."""
 
-    def write(self) -> AbstractContextManager[Connection]:
-        """A transaction that changes; committed at a clean end, else undone."""
+    def write(self, *, spare: bool = False) -> AbstractContextManager[Connection]:
+        """A transaction that changes; committed at a clean end, else undone.
+
+        Args:
+            spare: Whether the world can do without it: it gets none of the room that is kept for
+                the ends of jobs.
+        """
         ...
 
     def read(self) -> AbstractContextManager[Connection]:
@@ -94,6 +101,15 @@ class Database(Protocol):
 
     def lock_schema(self, connection: Connection) -> None:
         """Keeps everybody else from changing tables until the end of the write transaction."""
+        ...
+
+    def back_up(self, connection: Connection, version: int) -> str:
+        """Keeps the store as it was before this write transaction; tells where.
+
+        Args:
+            connection: The transaction, which has changed nothing yet.
+            version: The version of its tables.
+        """
         ...
 
     def close(self) -> None:
@@ -127,16 +143,31 @@ def sqlite_path(url: str) -> Path:
     return Path(text).resolve()  # one name for one file: the scheduler's lock goes by it
 
 
+_FIRST_PAUSE = 0.0002
+_LONGEST_PAUSE = 0.005
+"""Seconds between two tries to take the write lock. SQLite's own pauses grow to 100 ms, which is
+what a caller may wait for a lock that is held for less than one."""
+_CHECKPOINT_PATIENCE = 500
+"""Milliseconds that others have to end their reading before the log of changes is cut."""
+_BROKEN_TEXT = "is damaged: it holds broken text"
+_NO_ROOM = 64 << 10
+"""With fewer bytes free than this an error of input or output is taken for a full disk, as SQLite
+does not tell: the file that its readers share, for one, cannot grow then."""
+
+
 class _SqliteConnection:
     """Statements of one SQLite transaction."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
+        self.size = 0
+        """How many bytes it has been given to write, about."""
 
     def query(self, sql: str, **values: object) -> list[Row]:
         return self._raw.execute(sql, values).fetchall()
 
     def change(self, sql: str, **values: object) -> int:
+        self.size += sum(len(value) if isinstance(value, str) else 8 for value in values.values())
         return self._raw.execute(sql, values).rowcount
 
 
@@ -155,25 +186,46 @@ class SqliteDatabase:
         self._busy_timeout = busy_timeout
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        # Of its holder's: a signal may raise in a thread before it can let go.
+        self._writing = threading.RLock()
+        self.reserve = Reserve(path)
         try:
             self._check_file(create)
         except OSError as error:
             raise StoreError(self.name, f"cannot be used: {error.strerror}") from error
         with self.write():  # find out at once: not SQLite, locked, read-only
             pass
+        if create:
+            self.reserve.make()
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, spare: bool = False) -> Iterator[Connection]:
         """A transaction that changes."""
-        # IMMEDIATE: taking the write lock first, and waiting for it, means that no statement
-        # inside can fail because another process wrote in between.
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield connection
+        if spare and not self.reserve.make():
+            raise DiskFull(
+                "keeping room for the ends of jobs",
+                self.path.parent,
+                needed=2 * self.reserve.size,
+                free=free_bytes(self.path.parent),
+            )
+        # The threads of this process wait for each other here, where the next one is woken as
+        # soon as it is its turn.
+        if not self._writing.acquire(timeout=self._busy_timeout):
+            raise self._locked()
+        try:
+            with self._transaction(self._begin_writing) as connection:
+                yield connection
+        except DiskFull:
+            if not spare:
+                self._make_room()
+            raise
+        finally:
+            self._writing.release()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that looks."""
-        with self._transaction("BEGIN") as connection:
+        with self._transaction(self._begin_reading) as connection:
             yield connection
 
     def tables(self, connection: Connection) -> set[str]:
@@ -195,6 +247,19 @@ class SqliteDatabase:
     def lock_schema(self, connection: Connection) -> None:
         """Nothing to do: a write transaction keeps all other writers out."""
 
+    def back_up(self, connection: Connection, version: int) -> str:
+        """Copies the store to a file beside it."""
+        try:
+            # Over another connection, which sees what is committed; this one keeps writers out.
+            with contextlib.closing(self._connect(self.path, "rw")) as source:
+                return str(back_up(source, self.path, version))
+        except OSError as error:
+            raise StoreError(
+                self.name,
+                f"has version {version} and was left so: no backup can be made of it beside it "
+                f"before it is changed: {error.strerror}",
+            ) from error
+
     def close(self) -> None:
         """Closes what is idle."""
         with self._lock:
@@ -203,12 +268,13 @@ class SqliteDatabase:
             raw.close()
 
     @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
-        with self._explained():
-            raw = self._take()
+    def _transaction(self, begin: Callable[[sqlite3.Connection], None]) -> Iterator[Connection]:
+        raw = self._take()
+        connection = _SqliteConnection(raw)
+        with self._explained(connection):
             try:
-                raw.execute(begin)
-                yield _SqliteConnection(raw)
+                begin(raw)
+                yield connection
                 raw.execute("COMMIT")
             except BaseException:
                 # A failed COMMIT may leave the transaction open or closed: a connection that
@@ -218,11 +284,51 @@ class SqliteDatabase:
             with self._lock:
                 self._idle.append(raw)
 
+    def _begin_reading(self, raw: sqlite3.Connection) -> None:
+        raw.execute(f"PRAGMA busy_timeout={int(self._busy_timeout * 1000)}")
+        raw.execute("BEGIN")
+
+    def _begin_writing(self, raw: sqlite3.Connection) -> None:
+        """Takes the write lock, and waits for it.
+
+        Taking it first means that no statement after it can fail because another process wrote in
+        between.
+        """
+        raw.execute("PRAGMA busy_timeout=0")
+        deadline = time.monotonic() + self._busy_timeout
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if _kind(error) not in ("BUSY", "LOCKED") or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+            time.sleep(pause)
+            pause = min(_LONGEST_PAUSE, 1.5 * pause)
+
+    def _make_room(self) -> None:
+        """Lets the ends of jobs be written though the disk is full.
+
+        The log of changes goes into the file, which may have to grow for it, and gives its own room
+        back. A part of that becomes the reserve at once: else the log would take all of it, and the
+        next time there would be no room for the file to grow.
+        """
+        self.reserve.give_up()
+        with contextlib.suppress(KitfoxError), self._explained():
+            raw = self._take()
+            with contextlib.closing(raw):
+                raw.execute(f"PRAGMA busy_timeout={_CHECKPOINT_PATIENCE}")
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.reserve.make_some()
+
     def _take(self) -> sqlite3.Connection:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return self._connect(self.path, "rw")
+        with self._explained():
+            return self._connect(self.path, "rw")
 
     def _connect(self, path: Path, mode: str) -> sqlite3.Connection:
         raw = sqlite3.connect(
@@ -243,14 +349,29 @@ class SqliteDatabase:
         if not self.path.exists():
             if not create:
                 raise StoreError(self.name, "does not exist")
+            self._check_new()
             self._create()
         if self.path.stat().st_size == 0:
+            signs = "".join(f" and {sign.name}" for sign in signs_of(self.path))
             raise StoreError(
                 self.name,
-                "is empty (0 bytes), so its jobs are lost; remove it to begin with a new store",
+                "is empty (0 bytes), so its jobs are lost; restore it, or remove it"
+                f"{signs} to begin with a new store",
             )
         if not os.access(self.path, os.W_OK):  # SQLite would open it and fail much later
             raise StoreError(self.name, "cannot be written: the file is read-only")
+
+    def _check_new(self) -> None:
+        """Refuses to make a store where there has been one."""
+        signs = signs_of(self.path)
+        if signs and not self.path.exists():  # somebody else may just have made it
+            names = ", ".join(sign.name for sign in signs)
+            raise StoreError(
+                self.name,
+                f"is gone, though {names} {'is' if len(signs) == 1 else 'are'} there; restore it, "
+                f"or remove {'that' if len(signs) == 1 else 'those'} to begin with a new store",
+                code=Code.DATA_LOSS,
+            )
 
     def _create(self) -> None:
         """Makes an empty database under another name and puts it in place whole.
@@ -272,29 +393,44 @@ class SqliteDatabase:
             fresh.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, connection: _SqliteConnection | None = None) -> Iterator[None]:
         """Turns the database's errors into sentences that name the file."""
         try:
             yield
         except sqlite3.Error as error:
-            raise self._explain(error) from error
+            raise self._explain(error, connection.size if connection else 0) from error
+        except UnicodeDecodeError as error:  # of the message itself, which names broken things
+            raise StoreError(self.name, _BROKEN_TEXT, code=Code.DATA_LOSS) from error
 
-    def _explain(self, error: sqlite3.Error) -> KitfoxError:
+    def _explain(self, error: sqlite3.Error, size: int) -> KitfoxError:
         text = str(error)
-        match getattr(error, "sqlite_errorname", "").split("_")[1:2]:
-            case ["NOTADB"]:
+        free = free_bytes(self.path.parent)
+        match _kind(error):
+            case "NOTADB":
                 return StoreError(self.name, "is not a SQLite database", code=Code.DATA_LOSS)
-            case ["CORRUPT"]:
+            case "CORRUPT":
                 return StoreError(self.name, f"is damaged: {text}", code=Code.DATA_LOSS)
-            case ["READONLY"]:
+            case "READONLY":
                 return StoreError(self.name, "cannot be written: file or folder is read-only")
-            case ["BUSY" | "LOCKED"]:
-                return Unavailable(
-                    f"The job store {self.name} is locked by another process; "
-                    f"waited {self._busy_timeout:g} s"
-                )
-            case ["FULL"]:
-                return ResourceExhausted(f"The job store {self.name} cannot grow: the disk is full")
-            case ["CANTOPEN"]:
+            case "BUSY" | "LOCKED":
+                return self._locked()
+            case "FULL":
+                return DiskFull("writing the job store", self.name, needed=size, free=free)
+            case "IOERR" if free is not None and free < _NO_ROOM:
+                return DiskFull("writing the job store", self.name, needed=size, free=free)
+            case "CANTOPEN":
                 return StoreError(self.name, "cannot be opened: no permission, or no such folder")
+        if text.startswith("Could not decode to UTF-8"):  # the text itself follows
+            return StoreError(self.name, _BROKEN_TEXT, code=Code.DATA_LOSS)
         return StoreError(self.name, f"failed: {text}", code=Code.INTERNAL)
+
+    def _locked(self) -> Unavailable:
+        return Unavailable(
+            f"The job store {self.name} is locked by another process; "
+            f"waited {self._busy_timeout:g} s"
+        )
+
+
+def _kind(error: sqlite3.Error) -> str:
+    """What went wrong, in SQLite's word, such as `BUSY` for all kinds of that."""
+    return "".join(getattr(error, "sqlite_errorname", "").split("_")[1:2])

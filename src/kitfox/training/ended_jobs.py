@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from kitfox.training.database import Connection, Row
 from kitfox.training.job_records import JobRecords
-from kitfox.training.job_rows import SELECT, now, to_job, to_number
+from kitfox.training.job_rows import SELECT, now, to_number
 from kitfox.training.jobs import Job, RetentionRules
 
 __all__ = ["EndedJobs"]
@@ -55,7 +55,7 @@ class EndedJobs(JobRecords):
             ):
                 found.update((row["id"], row) for row in rows)
         oldest = sorted(found.values(), key=lambda row: int(row["finished"]))
-        return [to_job(row) for row in oldest[:limit]]
+        return [self._job(row) for row in oldest[:limit]]
 
     def unmeasured(self, *, limit: int = 500) -> builtins.list[Job]:
         """Ended jobs of which nobody has said yet what they take on the disk."""
@@ -65,7 +65,7 @@ class EndedJobs(JobRecords):
                 kind=self.kind.value,
                 limit=limit,
             )
-        return [to_job(row) for row in rows]
+        return [self._job(row) for row in rows]
 
     def measured(self, kept_bytes: dict[str, int]) -> None:
         """Notes what jobs take on the disk, by id."""
@@ -95,7 +95,7 @@ class EndedJobs(JobRecords):
                 )
                 if changed:
                     marked += connection.query(f"{SELECT} WHERE id = :id", id=job_id)
-        return [to_job(row) for row in marked]
+        return [self._job(row) for row in marked]
 
     def removed(self, limit: int = 500) -> builtins.list[Job]:
         """Hidden jobs whose rows are there still."""
@@ -105,7 +105,7 @@ class EndedJobs(JobRecords):
                 kind=self.kind.value,
                 limit=limit,
             )
-        return [to_job(row) for row in rows]
+        return [self._job(row) for row in rows]
 
     def remove(self, job_ids: Collection[str]) -> None:
         """Forgets jobs that have come to their end."""

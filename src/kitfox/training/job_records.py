@@ -8,8 +8,8 @@ import copy
 from collections.abc import Collection
 from typing import Self
 
-from kitfox.errors import InvalidArgument, JobNotFound
-from kitfox.training.database import Connection, open_database
+from kitfox.errors import Code, InvalidArgument, JobNotFound
+from kitfox.training.database import Connection, Row, StoreError, open_database
 from kitfox.training.job_rows import (
     SELECT,
     SELECT_WITH_LOG,
@@ -118,7 +118,7 @@ class JobRecords:
                 limit=limit,
                 offset=offset,
             )
-        return [to_job(row) for row in rows]
+        return [self._job(row) for row in rows]
 
     def page(
         self,
@@ -154,7 +154,7 @@ class JobRecords:
             )
         more = len(found) > limit and bool(shown)
         return JobPage(
-            jobs=tuple(to_job(row) for row in rows), next_token=str(shown[-1]) if more else ""
+            jobs=tuple(self._job(row) for row in rows), next_token=str(shown[-1]) if more else ""
         )
 
     def these(self, job_ids: Collection[str]) -> builtins.list[Job]:
@@ -173,7 +173,7 @@ class JobRecords:
                     kind=self.kind.value,
                     **values,
                 )
-                found += [to_job(row) for row in rows]
+                found += [self._job(row) for row in rows]
         return found
 
     def counts(self) -> dict[JobState, int]:
@@ -223,7 +223,18 @@ class JobRecords:
         )
         if not rows:
             raise self._unknown(job_id)
-        return to_job(rows[0])
+        return self._job(rows[0])
+
+    def _job(self, row: Row) -> Job:
+        """The job of a row."""
+        try:
+            return to_job(row)
+        except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as error:
+            raise StoreError(
+                self.database.name,
+                f"is damaged: the record of job {row['id']!r} cannot be read",
+                code=Code.DATA_LOSS,
+            ) from error
 
     def _conditions(self, wanted: JobFilter) -> tuple[builtins.list[str], dict[str, object]]:
         """What a row must fulfil, in SQL, and the values in it."""

@@ -7,9 +7,12 @@ whole numbers (times in microseconds since 1970, UTC), so that every database ke
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kitfox import logs
 from kitfox.training.database import Connection, Database, StoreError
 
 __all__ = ["MIGRATIONS", "Migration", "migrate"]
+
+log = logs.channel("TRAINING")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,8 +129,9 @@ MIGRATIONS: tuple[Migration, ...] = (
 def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> int:
     """Brings the tables to the newest version and returns its number.
 
-    One transaction: a failure on the way leaves the store as it was. A store that a later Kitfox
-    has written, or that is somebody else's database, is refused untouched.
+    One transaction: a failure on the way leaves the store as it was. A store of an earlier version
+    is backed up first. One that a later Kitfox has written, or that is somebody else's database, is
+    refused untouched.
     """
     with database.read() as connection:
         if _version(connection, database) == len(migrations):
@@ -144,6 +148,15 @@ def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
         if version == 0:
             connection.change("CREATE TABLE schema_version (version INTEGER NOT NULL)")
             connection.change("INSERT INTO schema_version (version) VALUES (0)")
+        elif version < len(migrations):
+            log.info(
+                "Version %d of the job store %s is brought to version %d; as it was it is kept: %s",
+                version,
+                database.name,
+                len(migrations),
+                database.back_up(connection, version),
+                extra={"log_code": "<KFX50030I>"},
+            )
         for migration in migrations[version:]:
             for statement in migration.statements(database):
                 connection.change(statement)

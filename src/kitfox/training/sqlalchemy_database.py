@@ -8,7 +8,13 @@ from collections.abc import Iterator
 
 import sqlalchemy
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from kitfox.errors import Code, InvalidArgument, Unavailable
@@ -68,7 +74,7 @@ class SqlAlchemyDatabase:
             )
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, spare: bool = False) -> Iterator[Connection]:
         """A transaction that changes."""
         with self._explained(), self._engine.begin() as raw:
             yield _SqlAlchemyConnection(raw)
@@ -101,6 +107,29 @@ class SqlAlchemyDatabase:
         """Waits for others who change tables."""
         connection.query("SELECT pg_advisory_xact_lock(:key)", key=_SCHEMA_LOCK)
 
+    def back_up(self, connection: Connection, version: int) -> str:
+        """Copies the tables to a schema of their own, within the transaction."""
+        tables = sorted(self.tables(connection))
+        (found,) = connection.query("SELECT current_schema() AS name")
+        own = "kitfox" if found["name"] == "public" else found["name"]
+        schemas = connection.query("SELECT nspname AS name FROM pg_namespace")
+        taken = {row["name"] for row in schemas}
+        name, number = f"{own}_backup_v{version}", 1
+        while name in taken:  # an earlier backup, which stays
+            number += 1
+            name = f"{own}_backup_v{version}_{number}"
+        try:
+            connection.change(f'CREATE SCHEMA "{name}"')
+            for table in tables:
+                connection.change(f'CREATE TABLE "{name}"."{table}" AS TABLE "{table}"')
+        except ProgrammingError as error:  # such as: permission denied
+            raise StoreError(
+                self.name,
+                f"has version {version} and was left so: no backup can be made of it in a schema "
+                f"{name} before it is changed: {_sentence(error)}",
+            ) from error
+        return f"schema {name}"
+
     def close(self) -> None:
         """Closes the pool."""
         self._engine.dispose()
@@ -110,8 +139,13 @@ class SqlAlchemyDatabase:
         try:
             yield
         except DBAPIError as error:
-            text = str(error.orig).strip().replace("\n", "; ")
+            text = _sentence(error)
             if isinstance(error, OperationalError) or error.connection_invalidated:
                 why = f"The job store {self.name} cannot be reached: {text}"
                 raise Unavailable(why) from error
             raise StoreError(self.name, f"failed: {text}", code=Code.INTERNAL) from error
+
+
+def _sentence(error: DBAPIError) -> str:
+    """The database's words in one line."""
+    return "; ".join(line.strip() for line in str(error.orig).strip().splitlines())

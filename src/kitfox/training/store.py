@@ -24,7 +24,6 @@ from kitfox.training.job_rows import (
     progress_text,
     state_names,
     storable,
-    to_job,
     to_row,
 )
 from kitfox.training.jobs import (
@@ -69,7 +68,7 @@ class JobStore(EndedJobs):
         """Keeps a new job, unless as many as `queue_limit` wait already."""
         if job.kind is not self.kind:
             raise ValueError(f"job {job.id} is a {job.kind}; this store is for kind {self.kind}")
-        with self.database.write() as connection:
+        with self.database.write(spare=True) as connection:
             if queue_limit is not None:
                 waiting = self._count(connection, JobState.QUEUED)
                 if waiting >= queue_limit:
@@ -117,7 +116,7 @@ class JobStore(EndedJobs):
                 scheduler=scheduler,
             )
             rows = connection.query(f"{SELECT} {which} ORDER BY priority DESC, number")
-        return [to_job(row) for row in rows]
+        return [self._job(row) for row in rows]
 
     def claim_next(self, *, host: str) -> Job | None:
         """Takes the most urgent waiting job to RUNNING, if there is one."""
