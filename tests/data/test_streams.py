@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kitfox.data import DataStream
+from kitfox.data.streams import counted
 
 
 class Source:
@@ -247,3 +248,18 @@ def test_what_cannot_be_called_or_iterated_is_refused(wrong: Any) -> None:
 def test_what_is_not_there_is_told_at_once(read: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="absent"):
         read(tmp_path / "absent")
+
+
+def test_a_counted_stream_tells_of_each_reading_to_the_end() -> None:
+    seen: list[int] = []
+    stream = counted(DataStream.from_iterable(range(5)), seen.append)
+    assert list(stream) == list(range(5))
+    assert stream.peek() == 0, "a reading that breaks off is not told of"
+    assert [number for number in stream.filter(lambda number: number > 2)] == [3, 4]  # noqa: C416 -- a list would ask for the length, which is a reading too
+    assert seen == [5, 5]
+    assert list(counted(DataStream.from_iterable([]), seen.append)) == []
+    assert seen == [5, 5, 0]
+    once = counted(DataStream.from_iterable(iter("ab")), seen.append)
+    assert list(once) == ["a", "b"]
+    with pytest.raises(RuntimeError, match="can be read only once"):
+        list(once)

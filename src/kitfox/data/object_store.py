@@ -149,6 +149,20 @@ class S3Object:
             return file
         return io.TextIOWrapper(file, encoding=encoding, newline=newline)
 
+    def look(self) -> tuple[int, str]:
+        """Its size and its ETag, without its content.
+
+        Raises:
+            KitfoxError: The service does not tell.
+        """
+        from obstore.exceptions import BaseError
+
+        try:
+            found = self._store.head(self._key)
+        except (BaseError, OSError, ValueError) as error:
+            raise _explained(str(error), self, self._address) from None
+        return found["size"], found["e_tag"] or ""
+
     def fetch(self, start: int) -> _Part:
         """What there is of the object from a position on, up to the size of a part."""
         from obstore.exceptions import BaseError

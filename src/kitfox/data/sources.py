@@ -23,7 +23,7 @@ from kitfox.data.files import (
 from kitfox.data.json_arrays import array_items, begins_array
 from kitfox.data.json_text import parse_json
 from kitfox.data.markers import FieldNumber, OneofField
-from kitfox.data.object_store import objects_in_bucket
+from kitfox.data.object_store import S3Object, objects_in_bucket
 from kitfox.data.objects import DataObjectBase
 from kitfox.data.schema import schema_of
 from kitfox.data.streams import DataStream
@@ -38,6 +38,7 @@ __all__ = [
     "S3Base",
     "S3Files",
     "S3Path",
+    "bucket_objects",
     "make_data_stream_source",
     "open_data_stream",
 ]
@@ -177,6 +178,12 @@ def open_data_stream(
 
 def _read_bucket(content: S3Files, element_type: Any) -> Iterator[Any]:
     """The elements of objects in a bucket, one object after the other."""
+    for item in bucket_objects(content):
+        yield from _read_any(item, element_type)
+
+
+def bucket_objects(content: S3Files) -> list[S3Object]:
+    """The objects that a source names; nothing is asked of the service yet."""
     if content.IAM_id or content.IAM_api_key:
         raise InvalidArgument(
             "S3Files: IAM_id and IAM_api_key are not supported; give accessKey and secretKey"
@@ -188,8 +195,7 @@ def _read_bucket(content: S3Files, element_type: Any) -> Iterator[Any]:
         access_key=content.accessKey or "",
         secret_key=content.secretKey or "",
     )
-    for item in objects_in_bucket(address, content.files or []):
-        yield from _read_any(item, element_type)
+    return objects_in_bucket(address, content.files or [])
 
 
 def _read_files(paths: list[Path], element_type: Any) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from kitfox.data import files
 
-__all__ = ["DataStream"]
+__all__ = ["DataStream", "counted"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -413,6 +413,25 @@ class DataStream(Generic[T]):
         stream._measure = measure
         stream._one_pass = any(source._one_pass for source in (self, *others))
         return stream
+
+
+def counted(stream: DataStream[T], note: Callable[[int], None]) -> DataStream[T]:
+    """A stream of the same elements that tells how many there were, each time it ends.
+
+    A reading that breaks off before the end is not told of.
+    """
+
+    def read() -> Iterator[T]:
+        # All in C: a million rows take 20 ms longer. `compress` asks for a number, which is true,
+        # only once it has an element.
+        numbers = itertools.count(1)
+        return itertools.chain(itertools.compress(stream, numbers), ended(numbers))
+
+    def ended(numbers: Iterator[int]) -> Iterator[T]:
+        note(next(numbers) - 1)
+        yield from ()
+
+    return stream._over(read, measure=stream.__len__)
 
 
 class _OnePass(Generic[T]):

@@ -9,9 +9,9 @@ What a parameter's JSON means follows from its annotation alone:
 
 import logging
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from kitfox.data import (
     DataStream,
@@ -25,9 +25,13 @@ from kitfox.errors import ValidationError
 from kitfox.modules import MethodSignature, ModuleBase, load_model
 from kitfox.modules.parameters import without_none
 
-__all__ = ["decode_arguments"]
+__all__ = ["Watch", "decode_arguments"]
 
 log = logging.getLogger("kitfox.TRAINING")
+
+Watch: TypeAlias = Callable[[str, Any, Path, DataStream[Any]], DataStream[Any]]
+"""Takes a parameter's name, the source that was chosen for it, the folder that relative names begin
+at, and the stream over it; gives the stream that `train` gets."""
 
 
 def decode_arguments(
@@ -36,6 +40,7 @@ def decode_arguments(
     *,
     base_dir: str = "",
     model_paths: Mapping[str, str] | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Makes the keyword arguments for a call of `train`.
 
@@ -47,12 +52,13 @@ def decode_arguments(
             member that is set.
         base_dir: The folder below which relative names of data files are looked for.
         model_paths: The folder of each model that the parameters name.
+        watch: Called with each stream; what it gives takes the stream's place.
 
     Raises:
         ValidationError: Values that the annotations do not allow; the paths begin with the
             parameter's name.
     """
-    decoder = _Decoder(Path(base_dir) if base_dir else None, model_paths or {})
+    decoder = _Decoder(Path(base_dir) if base_dir else None, model_paths or {}, watch)
     given = {name: value for name, value in parameters.items() if value is not None}
     arguments = {}
     plain = {}
@@ -112,9 +118,12 @@ def _plain_arguments(
 class _Decoder:
     """Makes the value of a parameter that is a stream or a model."""
 
-    def __init__(self, base_dir: Path | None, model_paths: Mapping[str, str]) -> None:
+    def __init__(
+        self, base_dir: Path | None, model_paths: Mapping[str, str], watch: Watch | None
+    ) -> None:
         self._base_dir = base_dir
         self._model_paths = model_paths
+        self._watch = watch
 
     def is_special(self, annotation: Any) -> bool:
         """Whether the annotation asks for a stream or a model."""
@@ -137,7 +146,10 @@ class _Decoder:
             source = codec.convert_protobuf_json(value)
         else:
             source = codec.convert_json(value)
-        return open_data_stream(source, element_type, base_dir=self._base_dir)
+        stream = open_data_stream(source, element_type, base_dir=self._base_dir)
+        if self._watch is None:
+            return stream
+        return self._watch(name, source.data_stream, self._base_dir or Path(), stream)
 
     def _load_model(self, value: Any) -> ModuleBase:
         model_id = value.get("model_id") if isinstance(value, dict) else None
