@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import wait_for
 
-from .faults import Action, Call, Fault, calls_made, environment, set_clock
+from .faults import Action, Call, Fault, FaultFile, calls_made, environment, set_clock
 
 # One of each call, in a folder; writes to the standard output what went wrong.
 SCRIPT = """
@@ -98,6 +98,44 @@ def test_a_process_is_stopped_before_the_call_and_goes_on(folder: Path) -> None:
     process.send_signal(signal.SIGCONT)
     assert process.wait() == 0
     assert list(folder.iterdir()) == []
+
+
+def test_a_fork_has_the_faults_that_are_written_then(folder: Path, tmp_path: Path) -> None:
+    script = """
+import os, sys
+for line in sys.stdin:
+    if os.fork() == 0:
+        try:
+            os.mkdir(sys.argv[1] + "/folder")
+        except OSError as error:
+            os._exit(error.errno)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
+    faults, note = FaultFile(tmp_path / "faults"), tmp_path / "note"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)],
+        env=os.environ | faults.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def fork() -> int:
+            print(file=process.stdin, flush=True)
+            assert process.stdout is not None
+            return int(process.stdout.readline())
+
+        full = Fault(calls=("mkdir",), below=folder, number=1, action="ENOSPC")
+        for _ in range(2):
+            faults.write(full, note=note)
+            assert fork() == 28
+        assert calls_made(note) == 2
+        faults.write()
+        assert fork() == 0
+        assert calls_made(note) == 2
 
 
 def test_the_clock_of_a_process_jumps(tmp_path: Path) -> None:

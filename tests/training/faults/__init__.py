@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Action", "Call", "Fault", "calls_made", "environment", "set_clock"]
+__all__ = ["Action", "Call", "Fault", "FaultFile", "calls_made", "environment", "set_clock"]
 
 Call = Literal["open", "write", "fsync", "truncate", "rename", "link", "unlink", "mkdir"]
 """What can be counted; each stands for all calls of the C library that do it."""
@@ -52,7 +52,37 @@ def environment(
         note: A file to which each call that counts is appended, as `pid call path`.
         clock: A file that `set_clock` has written, and may write again while the process runs.
     """
-    values = {"LD_PRELOAD": str(_library())}
+    values = {"LD_PRELOAD": str(_library()), **_settings(fault, note)}
+    if clock is not None:
+        values["KITFOX_FAULT_CLOCK"] = str(clock)
+    return values
+
+
+class FaultFile:
+    """Faults for processes that are forked from one that is there already, as warm workers are.
+
+    Args:
+        path: A file of its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.write()
+
+    def environment(self) -> dict[str, str]:
+        """The variables for the process; nothing happens to that itself."""
+        return {"LD_PRELOAD": str(_library()), "KITFOX_FAULT_FILE": str(self._path)}
+
+    def write(self, fault: Fault | None = None, *, note: Path | None = None) -> None:
+        """Says what shall happen to each process that is forked from now on."""
+        lines = [f"{name}={value}\n" for name, value in _settings(fault, note).items()]
+        beside = self._path.with_name(self._path.name + "~")
+        beside.write_text("".join(lines))
+        beside.rename(self._path)
+
+
+def _settings(fault: Fault | None, note: Path | None) -> dict[str, str]:
+    values: dict[str, str] = {}
     if fault is not None:
         values |= {
             "KITFOX_FAULT_CALLS": ",".join(fault.calls),
@@ -64,8 +94,6 @@ def environment(
             values["KITFOX_FAULT_LASTING"] = "1"
     if note is not None:
         values["KITFOX_FAULT_NOTE"] = str(note)
-    if clock is not None:
-        values["KITFOX_FAULT_CLOCK"] = str(clock)
     return values
 
 
@@ -91,6 +119,6 @@ def _library() -> Path:
     library = Path(folder, "shim.so")
     source = Path(__file__).with_name("shim.c")
     compiler = shutil.which("cc") or "/usr/bin/gcc"
-    options = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-ldl"]
+    options = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread", "-ldl"]
     subprocess.run([compiler, *options, "-o", library, source], check=True)
     return library

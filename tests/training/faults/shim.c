@@ -1,7 +1,7 @@
 /* Makes calls of the C library fail, kill or stop the process, or tell another time.
 
    Loaded by LD_PRELOAD; what it does is told by environment variables, which the Python beside
-   this file writes. A call counts if its name is asked for and its file lies below a folder. The
+   this file writes, or by a file with the same names that is read anew in every fork. A call counts if its name is asked for and its file lies below a folder. The
    number-th one that counts in a process does not happen: an error takes its place, or a signal
    comes just before it. */
 
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -54,33 +55,70 @@ static int error_named(const char *name) {
     return 0;
 }
 
-__attribute__((constructor)) static void begin(void) {
-    const char *text = getenv("KITFOX_FAULT_CALLS");
+/* What a setting is: by the file, if there is one, else by the environment; NULL: nothing. */
+static const char *setting(const char *name) {
+    static char found[PATH_MAX];
+    const char *path = getenv("KITFOX_FAULT_FILE");
+    if (path == NULL) return getenv(name);
+    char text[3 * PATH_MAX];
+    int file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    ssize_t size = file < 0 ? -1 : syscall(SYS_read, file, text, sizeof text - 1);
+    if (file >= 0) syscall(SYS_close, file);
+    if (size < 0) return NULL;
+    text[size] = 0;
+    char *rest = text, *line;
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        size_t length = strlen(name);
+        if (strncmp(line, name, length) == 0 && line[length] == '=') {
+            snprintf(found, sizeof found, "%s", line + length + 1);
+            return found;
+        }
+    }
+    return NULL;
+}
+
+static void read_settings(void) {
+    const char *text = setting("KITFOX_FAULT_CALLS");
+    calls[0] = 0;
     if (text != NULL) snprintf(calls, sizeof calls, ",%s,", text);
-    text = getenv("KITFOX_FAULT_BELOW");
+    text = setting("KITFOX_FAULT_BELOW");
+    below[0] = 0;
     if (text != NULL) snprintf(below, sizeof below, "%s", text);
-    text = getenv("KITFOX_FAULT_NUMBER");
+    text = setting("KITFOX_FAULT_NUMBER");
     number = text == NULL ? 0 : atol(text);
-    lasting = getenv("KITFOX_FAULT_LASTING") != NULL;
-    text = getenv("KITFOX_FAULT_ACTION");
+    lasting = setting("KITFOX_FAULT_LASTING") != NULL;
+    text = setting("KITFOX_FAULT_ACTION");
+    error_number = signal_number = 0;
     if (text != NULL) {
         error_number = error_named(text);
         if (strcmp(text, "kill") == 0) signal_number = SIGKILL;
         if (strcmp(text, "stop") == 0) signal_number = SIGSTOP;
     }
-    text = getenv("KITFOX_FAULT_NOTE");
+    text = setting("KITFOX_FAULT_NOTE");
+    if (note >= 0) syscall(SYS_close, note);
+    note = -1;
     if (text != NULL) {
         int low = syscall(SYS_openat, AT_FDCWD, text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         note = fcntl(low, F_DUPFD_CLOEXEC, 900); /* out of the way of what expects low numbers */
-        close(low);
+        syscall(SYS_close, low);
     }
-    text = getenv("KITFOX_FAULT_CLOCK");
+    counted = 0;
+}
+
+static void begin_again(void) {
+    if (getenv("KITFOX_FAULT_FILE") != NULL) read_settings();
+}
+
+__attribute__((constructor)) static void begin(void) {
+    read_settings();
+    const char *text = getenv("KITFOX_FAULT_CLOCK");
     if (text != NULL) {
         int file = syscall(SYS_openat, AT_FDCWD, text, O_RDONLY | O_CLOEXEC, 0);
         void *page = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, file, 0);
         if (page != MAP_FAILED) offset = page;
-        close(file);
+        syscall(SYS_close, file);
     }
+    pthread_atfork(NULL, NULL, begin_again);
     ready = 1;
 }
 
