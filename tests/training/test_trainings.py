@@ -69,7 +69,7 @@ def test_the_record_tells_when_where_and_how_much(trainings: Trainings) -> None:
     assert found.duration == found.finished - found.started
     assert found.peak_memory is not None
     assert 5_000_000 < found.peak_memory < 1_000_000_000
-    assert set(found.environment) == {"python", "platform", "host", "kitfox"}
+    assert set(found.environment) >= {"python", "platform", "host", "kitfox", "msgspec"}
 
 
 def test_the_manifest_names_every_file(trainings: Trainings) -> None:
@@ -177,7 +177,7 @@ def test_a_worker_that_dies_is_noticed(
 @pytest.mark.parametrize(
     ("manner", "reason"),
     [
-        ("raises", "[Errno 28] No space left on device"),
+        ("raises", "The disk is full while saving the model: at least "),
         ("nothing", "has made no folder at the path it was given"),
         ("no module", "returned dict; expected a module to save"),
     ],

@@ -10,6 +10,7 @@ from kitfox.config import Config
 from kitfox.services.library import import_library
 from kitfox.training import JobStore, Library, Scheduler, TrainingService
 from kitfox.training.launchers import make_launcher
+from kitfox.training.worker_settings import WorkerSettings
 
 __all__ = ["TrainingService", "open_trainings"]
 
@@ -32,7 +33,14 @@ def open_trainings(config: Config) -> TrainingService:
         cancel_grace=config.training.cancel_seconds,
         stop_grace=config.training.stop_seconds,
         lease=config.training.lease_seconds,
-        launcher=make_launcher(warm=config.training.warm, store_url=store.url, libraries=libraries),
+        launcher=make_launcher(
+            warm=config.training.warm,
+            store_url=store.url,
+            libraries=libraries,
+            environ=WorkerSettings(
+                checkpoints=config.training.checkpoints, digest_bytes=config.training.digest_limit
+            ).environ(),
+        ),
     )
     return TrainingService(
         store=store,

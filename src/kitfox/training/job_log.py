@@ -1,15 +1,18 @@
 """The log of one job: a file that takes all its processes print, of which the end is shown."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
 from kitfox.modules.publication import make_folder
 
-__all__ = ["limit", "open_log", "redirect", "tail"]
+__all__ = ["limit", "mark", "open_log", "redirect", "tail"]
 
 TAIL_BYTES = 16 * 1024
 """How much of the end is kept in the job's record."""
+_READ_BYTES = 4 * TAIL_BYTES
+_OVERWRITTEN = re.compile(rb"^[^\n]*\r(?=[^\r\n])", re.MULTILINE)
 MOST_BYTES = 64 * 1024 * 1024
 """How large a log may grow."""
 KEPT_BYTES = 1024 * 1024
@@ -32,16 +35,31 @@ def redirect(path: str) -> None:
     os.close(descriptor)
 
 
+def mark(path: str) -> tuple[int, int]:
+    """Another value each time the log has grown; for a look without reading."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
 def tail(path: str) -> str:
-    """The last lines; empty if there is no log."""
+    """The last lines; empty if there is no log.
+
+    Of a line that was written over again and again, as a progress bar is, the last state is shown.
+    """
     try:
         with Path(path).open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - TAIL_BYTES))
-            text = stream.read().decode(errors="replace")
+            stream.seek(max(0, size - _READ_BYTES))
+            data = stream.read()
     except OSError:
         return ""
-    if size <= TAIL_BYTES:
+    if b"\r" in data:
+        data = _OVERWRITTEN.sub(b"", data.replace(b"\r\n", b"\n"))
+    text = data[-TAIL_BYTES:].decode(errors="replace")
+    if size <= _READ_BYTES and len(data) <= TAIL_BYTES:
         return text
     cut, newline, rest = text.partition("\n")
     return rest if newline else cut

@@ -17,31 +17,33 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-import kitfox
 from kitfox.caikit import install_if_asked
-from kitfox.errors import FailedPrecondition, KitfoxError, Unavailable
+from kitfox.errors import FailedPrecondition
 from kitfox.modules.publication import make_folder
-from kitfox.training import job_log, processes, publication
+from kitfox.training import processes, publication
 from kitfox.training.arguments import decode_arguments
 from kitfox.training.capture import captured_bars
-from kitfox.training.jobs import Job, JobState, Library, Progress
+from kitfox.training.checkpoints import Checkpoints
+from kitfox.training.data_record import DataRecorder
+from kitfox.training.disk_space import explained_space
+from kitfox.training.environment import system
+from kitfox.training.jobs import Job, Library, Order
 from kitfox.training.launchers import STORE_VARIABLE
-from kitfox.training.progress import JobContext, enter_training
+from kitfox.training.outcome import Outcome, describe, insist
+from kitfox.training.progress import JobContext, Stopped, enter_training
+from kitfox.training.pulse import Pulse
 from kitfox.training.store import JobStore
+from kitfox.training.worker_settings import WorkerSettings
 
 __all__ = ["import_libraries", "leave", "main", "prepare_process", "work"]
 
 log = logging.getLogger("kitfox.TRAINING")
 Result = TypeVar("Result")
 
-_STORE_PATIENCE = 120.0
-"""For how many seconds a worker tries to tell the store what became of its job."""
 _EXIT_PATIENCE = 5.0
 """How long threads and exit handlers of the module may take when all is done."""
 
@@ -71,7 +73,7 @@ def prepare_process() -> None:
 
     The process that embeds the server may have blocked or ignored signals, and this inherits.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _terminator())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the server's terminal
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -96,36 +98,59 @@ def import_libraries(libraries: Sequence[Library]) -> None:
 
 def work(url: str, job_id: str, attempt: int) -> int:
     """Performs one attempt of one job and tells the store; gives the exit status."""
+    settings = WorkerSettings.from_environ(os.environ)
     store = JobStore(url, create=False, busy_timeout=30)
-    job = store.begin(
-        job_id,
-        attempt=attempt,
-        pid=os.getpid(),
-        start=processes.start_token(os.getpid()),
-        environment=_environment(),
-    )
+    job = _begin(store, job_id, attempt)
     if job is None:
         log.info("Attempt %d of training %s is not wanted any more", attempt, job_id)
         return 0
-    context = JobContext(job)
-    pulse = _Pulse(store, job, context)
-    pulse.start()
+    pulse = Pulse(store, job, cancel=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    checkpoints = Checkpoints(job, kept=settings.checkpoints)
+    context = JobContext(job, checkpoints=checkpoints, tell=pulse.tell_checkpoint)
+    data = DataRecorder(digest_bytes=settings.digest_bytes)
+    outcome = Outcome(store, job, context, data, settling=pulse.ignore_orders)
+    pulse.start(context)
     try:
-        _perform(store, job, context)
-    except Terminated:
-        _fail(store, job, context, "the worker was stopped by signal 15 (SIGTERM)")
-        return 128 + signal.SIGTERM
-    except BaseException as error:  # the edge of the job: whatever a module raises, also SystemExit
-        log.error("Training %s failed", job.id, exc_info=error)
-        _fail(store, job, context, describe(error))
-        return 1
+        return _end(store, job, outcome, lambda: _perform(store, job, context, data, outcome))
     finally:
         pulse.stop()
         _limit_exit()
+
+
+def _begin(store: JobStore, job_id: str, attempt: int) -> Job | None:
+    """The record of the job, which names this process now; None if it is not wanted any more."""
+    pid, start = os.getpid(), processes.start_token(os.getpid())
+    found = insist(
+        lambda: store.begin(job_id, attempt=attempt, pid=pid, start=start, environment=system())
+    )
+    if found is None:
+        # What the store did not say yes to may have been done all the same.
+        found = store.get(job_id)
+        if (found.attempt, found.worker_pid, found.worker_start) != (attempt, pid, start):
+            return None
+    return found
+
+
+def _end(store: JobStore, job: Job, outcome: Outcome, perform: Callable[[], None]) -> int:
+    """Performs, and tells what came of it, whatever that is; gives the exit status."""
+    try:
+        perform()
+    except (Terminated, Stopped):
+        order = insist(lambda: store.order(job.id, attempt=job.attempt))
+        if order is not Order.STOP:
+            outcome.fail("the worker was stopped by signal 15 (SIGTERM)")
+            return 128 + signal.SIGTERM
+        return _end(store, job, outcome, outcome.keep_checkpoint)
+    except BaseException as error:  # the edge of the job: whatever a module raises, also SystemExit
+        log.error("Training %s failed", job.id, exc_info=error)
+        outcome.fail(describe(error))
+        return 1
     return 0
 
 
-def _perform(store: JobStore, job: Job, context: JobContext) -> None:
+def _perform(
+    store: JobStore, job: Job, context: JobContext, data: DataRecorder, outcome: Outcome
+) -> None:
     """Trains, saves and publishes; what goes wrong is raised."""
     from kitfox.modules import ModuleBase, default_registry
 
@@ -133,16 +158,18 @@ def _perform(store: JobStore, job: Job, context: JobContext) -> None:
         os.chdir(job.working_dir)
     import_libraries(job.libraries)
     cls = default_registry().find(job.module_id)
-    if cls.TRAIN_SIGNATURE is None:
+    signature = cls.TRAIN_SIGNATURE
+    if signature is None:
         raise FailedPrecondition(f"Module {job.module_id} ({cls.MODULE_NAME}) has no train method")
     arguments = decode_arguments(
-        cls.TRAIN_SIGNATURE,
+        signature,
         json.loads(store.parameters(job.id)),
         base_dir=job.data_base_dir,
         model_paths=job.model_paths,
+        watch=data,
     )
-    if cls.TRAIN_SIGNATURE.context_arg is not None:
-        arguments[cls.TRAIN_SIGNATURE.context_arg] = context
+    if signature.context_arg is not None:
+        arguments[signature.context_arg] = context
     with enter_training(context), captured_bars(context.note_bar):
         model = cls.train(**arguments)
         if inspect.iscoroutine(model):
@@ -152,14 +179,12 @@ def _perform(store: JobStore, job: Job, context: JobContext) -> None:
             raise FailedPrecondition(
                 f"train() of module {job.module_id} returned {kind}; expected a module to save"
             )
-        make_folder(Path(job.output_path).parent)
         partial = publication.partial_path(job)
-        model.save(str(partial))
-    publication.seal(partial, job)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it takes milliseconds
-    if _publish(store, job, context) is None:
-        log.info("Training %s was cancelled; its model is dropped", job.id)
-    publication.discard(job)
+        with explained_space("saving the model", partial, partial.parent):
+            make_folder(partial.parent)
+            model.save(str(partial))
+    outcome.seal()
+    outcome.publish()
 
 
 def _run(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -169,74 +194,20 @@ def _run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(coroutine)
 
 
-def _publish(store: JobStore, job: Job, context: JobContext) -> Job | None:
-    return _insist(
-        lambda: store.publish(
-            job.id,
-            attempt=job.attempt,
-            put_in_place=lambda: publication.put_in_place(job),
-            log_tail=job_log.tail(job.log_path),
-            peak_memory=processes.peak_memory(),
-            progress=context.progress,
-        )
-    )
+def _terminator() -> Callable[[int, FrameType | None], None]:
+    """What handles SIGTERM: raises the first time, so that nothing disturbs the cleaning up.
 
+    A scheduler and the pulse may both ask for the end; who does not end is killed.
+    """
+    came = False
 
-def _fail(store: JobStore, job: Job, context: JobContext, reason: str) -> None:
-    """Notes why there is no model; a job that is being cancelled stays so."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    publication.discard(job)
-    _insist(
-        lambda: store.move(
-            job.id,
-            [JobState.RUNNING],
-            JobState.ERRORED,
-            attempt=job.attempt,
-            reasons=(reason,),
-            log_tail=job_log.tail(job.log_path),
-            peak_memory=processes.peak_memory(),
-            progress=context.progress,
-        )
-    )
+    def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if not came:
+            came = True
+            raise Terminated
 
-
-def _insist(action: Callable[[], Result]) -> Result:
-    """Repeats what fails because the store is busy or away, for a while."""
-    deadline = time.monotonic() + _STORE_PATIENCE
-    while True:
-        try:
-            return action()
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("The job store cannot be reached; trying again", exc_info=True)
-            time.sleep(1)
-
-
-def describe(error: BaseException) -> str:
-    """An exception as a reason: its text, after its type where the text says little by itself."""
-    text = str(error).strip()
-    if not text:
-        return type(error).__name__
-    if isinstance(error, KitfoxError):
-        return text
-    terse = (LookupError, SystemExit, StopIteration, AssertionError)
-    return f"{type(error).__name__}: {text}" if isinstance(error, terse) else text
-
-
-def _environment() -> dict[str, str]:
-    """What a training runs on, for the record."""
-    system = os.uname()
-    return {
-        "python": sys.version.split()[0],
-        "platform": f"{system.sysname} {system.release} {system.machine}",
-        "host": system.nodename,
-        "kitfox": kitfox.__version__,
-    }
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    return terminate
 
 
 def _limit_exit() -> None:
@@ -248,44 +219,6 @@ def _limit_exit() -> None:
     timer = threading.Timer(_EXIT_PATIENCE, end)
     timer.daemon = True
     timer.start()
-
-
-class _Pulse:
-    """A thread that brings signs of life, progress and the log's end to the store."""
-
-    interval = 1.0
-    """Seconds between looks at what has changed."""
-    silence = 10.0
-    """Seconds after which a sign of life goes out even if nothing has changed."""
-
-    def __init__(self, store: JobStore, job: Job, context: JobContext) -> None:
-        self._store = store
-        self._job = job
-        self._context = context
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kitfox-pulse", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ended.set()
-
-    def _run(self) -> None:
-        told: tuple[Progress | None, str] = (None, "")
-        told_at = time.monotonic()
-        while not self._ended.wait(self.interval):
-            job_log.limit(self._job.log_path)
-            news = (self._context.progress, job_log.tail(self._job.log_path))
-            if news == told and time.monotonic() - told_at < self.silence:
-                continue
-            try:
-                self._store.beat(
-                    self._job.id, attempt=self._job.attempt, progress=news[0], log_tail=news[1]
-                )
-            except KitfoxError as error:  # the next look may have more luck
-                log.warning("No sign of life could be given: %s", error)
-            told, told_at = news, time.monotonic()
 
 
 def leave(status: int) -> NoReturn:

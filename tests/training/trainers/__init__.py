@@ -11,9 +11,12 @@ import time
 from pathlib import Path
 from typing import Any, Optional, Self
 
-from kitfox.data import DataObjectBase, DataStream, dataobject
+from kitfox.data import DataStream
 from kitfox.modules import ModuleBase, ModuleLoader, ModuleSaver, module
 from kitfox.training import TrainingContext, training_context
+
+from .rows import Row
+from .stepping import Plain, Stepper
 
 __all__ = [
     "Counter",
@@ -21,21 +24,15 @@ __all__ = [
     "Empty",
     "Endless",
     "Family",
+    "Plain",
     "Raiser",
     "Row",
+    "Stepper",
     "Stubborn",
     "Talker",
     "Unsaved",
     "Waiter",
 ]
-
-
-@dataobject(package="kitfox.tests.trainers")
-class Row(DataObjectBase):
-    """One line of training data."""
-
-    word: str
-    number: int
 
 
 class Kept(ModuleBase):
