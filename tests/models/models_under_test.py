@@ -35,12 +35,13 @@ async def opened(
     *,
     most_threads: int = 100,
     watchdog: Watchdog | None = None,
+    tasks: Sequence[type[TaskBase]] = (EchoTask,),
     **settings: Any,
 ) -> AsyncIterator[Execution]:
     """A model of a class, run as the settings say; closed at the end."""
     loop = asyncio.get_running_loop()
     with default_registry().preserved():
-        made = module("5b5a5e8a-0c5c-4d55-9a3c-6b2f6f0e0b12", "Test", "1.0.0", EchoTask)(cls)
+        made = module("5b5a5e8a-0c5c-4d55-9a3c-6b2f6f0e0b12", "Test", "1.0.0", tasks=[*tasks])(cls)
     model = await open_model(
         "test",
         Path("nowhere"),
@@ -56,10 +57,12 @@ async def opened(
         await asyncio.to_thread(model.execution.close)
 
 
-def call(execution: Execution, text: str, **arguments: Any) -> "asyncio.Future[Any]":
-    """Starts a call of the model's `run`."""
+def call(
+    execution: Execution, text: str, method: str = "run", **arguments: Any
+) -> "asyncio.Future[Any]":
+    """Starts a call of the model's `run`, or of another method."""
     context = RequestContext(request_id=f"id-{text}")
-    return execution.unary("run")({"text": text, **arguments}, context)
+    return execution.unary(method)({"text": text, **arguments}, context)
 
 
 async def until(condition: Callable[[], Any], what: str = "the condition") -> Any:

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from kitfox.errors import Internal, InvalidArgument
 from kitfox.models import Execution, InThreads
 from kitfox.models.tuning import Plan
-from kitfox.modules import ModuleBase
-from tests.models.models_under_test import Answer, call, opened, texts, until
+from kitfox.modules import ModuleBase, TaskBase, task
+from tests.models.models_under_test import Answer, EchoTask, call, opened, texts, until
+
+
+@task(required_parameters={"text": str}, output_type=Answer)
+class ShoutTask(TaskBase):
+    """Another task."""
 
 
 class Gated(ModuleBase):
@@ -259,6 +264,55 @@ def test_parameters_may_have_other_names_in_run_batch() -> None:
 
     assert asyncio.run(scenario()) == ["hold", "a", "b", "c", "d"]
     assert Plural.seen == ["hold", ("a", "b"), "c", "d"]
+
+
+def test_any_method_may_have_batches() -> None:
+    class Both(Upper):
+        @EchoTask.taskmethod()
+        def run(self, text: str, mark: str = "", n: int = 0) -> Answer:
+            return super().run(text, mark, n)
+
+        @ShoutTask.taskmethod()
+        def shout(self, text: str, mark: str = "") -> Answer:
+            return super().run(text)
+
+        def shout_batch(self, text: list[str], mark: str = "") -> Sequence[Answer]:
+            Both.seen.append(("shout", *text))
+            return [Answer(text=item.upper(), extra=mark) for item in text]
+
+    async def scenario() -> list[str]:
+        async with opened(Both, threads=1, tasks=(EchoTask, ShoutTask)) as execution:
+            first = await held(execution)
+            calls = [call(execution, item) for item in ("a", "b")]
+            shouts = [call(execution, item, "shout") for item in ("c", "d", "bad")]
+            shouts.append(call(execution, "e", "shout", mark="!"))
+            assert execution.figures().waiting == 6
+            Both.gate.set()
+            return await texts([first, *calls, *shouts])
+
+    assert asyncio.run(scenario()) == ["hold", "a", "b", "C", "D", "BAD", "e"]
+    assert sorted(batches(Both)) == [("a", "b"), ("shout", "c", "d", "bad")]
+
+
+def test_a_method_that_is_a_task_of_its_own_makes_no_batches() -> None:
+    class Named(Upper):
+        @EchoTask.taskmethod()
+        def say(self, text: str) -> Answer:
+            return super().run(text)
+
+        @ShoutTask.taskmethod()
+        def say_batch(self, text: str) -> Answer:
+            raise AssertionError("nobody asked for it")
+
+    async def scenario() -> list[str]:
+        async with opened(Named, threads=1, tasks=(EchoTask, ShoutTask)) as execution:
+            first = call(execution, "hold", "say")
+            await until(lambda: execution.figures().running == 1, "the first call's begin")
+            others = [call(execution, item, "say") for item in ("a", "b")]
+            Named.gate.set()
+            return await texts([first, *others])
+
+    assert asyncio.run(scenario()) == ["hold", "a", "b"]
 
 
 def test_a_call_waits_for_others_only_when_told_to() -> None:

@@ -1,8 +1,6 @@
 """Threads that run what waits for a model as batches, or call by call, as a plan has it.
 
-No call waits for company: a thread that is free takes what has come while it was busy. One bad call
-fails alone: a batch that fails is run again in halves, and those in halves, until what fails is a
-call by itself.
+No call waits for company: a thread that is free takes what has come while it was busy.
 """
 
 import asyncio
@@ -15,11 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from kitfox import logs
-from kitfox.errors import Internal
-from kitfox.logs import current_request
 from kitfox.metrics import BATCH_SIZES
 from kitfox.models.batch_queue import BatchCall, BatchQueue
+from kitfox.models.batch_runner import BatchRunner, Outcome
 from kitfox.models.batch_shape import BatchShape
 from kitfox.models.executor import fail
 from kitfox.models.pace import Progress
@@ -27,26 +23,21 @@ from kitfox.models.permits import Permits
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
 
-__all__ = ["BatchExecutor"]
-
-log = logs.channel("MODELS")
+__all__ = ["BatchExecutor", "Claim"]
 
 # A second thread is woken for what waits when runs take longer than this.
 _WORTH_WAKING = 0.0005
-# After so many batches that failed as a whole though each call by itself did well.
-_MOST_USELESS = 3
-_MOST_NAMED = 8
 
-_Outcome: TypeAlias = tuple[BatchCall, Any, BaseException | None]
-"""A call, what it gave, and how it failed."""
+Claim: TypeAlias = Callable[[BatchCall], bool]
+"""Begins a call, unless it has been given up; called in the thread that is to run it."""
 
 
 class BatchExecutor:
-    """Runs the calls of a model's `run`.
+    """Runs the calls of one method of a model.
 
     Args:
-        model: The model, with a `run_batch` of its own.
-        shape: How calls are joined.
+        model: The model.
+        shape: How calls are joined, of which method.
         plan: How to run them; it may be changed at any time (`plan`).
         loop: The event loop from which `submit` is called.
         name: Names the threads and the model in logs.
@@ -54,6 +45,9 @@ class BatchExecutor:
         max_weight: The most that a batch may weigh; 0: no limit.
         prepare: Called in each thread before it works, with the number of calls at a time.
         permits: What a thread must have to run a batch; None: nothing.
+        claim: Begins each call; by default it asks the call's future.
+        deliver: Called with what calls came to, in the thread that ran them; by default it is for
+            the calls' futures, on the event loop.
     """
 
     def __init__(
@@ -68,6 +62,8 @@ class BatchExecutor:
         max_weight: float = 0,
         prepare: Callable[[int], None] | None = None,
         permits: Permits | None = None,
+        claim: Claim | None = None,
+        deliver: Callable[[list[Outcome]], None] | None = None,
     ) -> None:
         self.threshold = sys.maxsize
         """`check` is called before a call is added to more than so many that wait."""
@@ -84,21 +80,18 @@ class BatchExecutor:
         """Batches by size, between the bounds of `BATCH_SIZES`."""
         self.waiting = 0
         """The calls that have not begun. Some may have been given up."""
-        self.largest = sys.maxsize
-        """The most calls of a batch: fewer once larger ones have failed that do well in parts."""
-        self._run: Callable[..., Any] = model.run
-        self._run_batch: Callable[..., Any] = model.run_batch
-        self._shape = shape
+        self._runner = BatchRunner(model, shape, name=name, prepare=prepare)
+        self._claim = claim or _not_given_up
+        self._report = deliver or self._tell_loop
         self._loop = loop
         self._name = name
         self._max_delay = max_delay
-        self._prepare = prepare
         self._permits = permits
         self._changed = threading.Condition()
         self._sorting = threading.Lock()
         self._incoming: list[BatchCall] = []
         self._queue = BatchQueue(shape, max_weight=max_weight, refuse=self._fail)
-        self._results: list[_Outcome] = []
+        self._results: list[Outcome] = []
         self._threads: list[threading.Thread] = []
         self._running: dict[threading.Thread, Sequence[BatchCall]] = {}
         self._idle = 0
@@ -107,7 +100,6 @@ class BatchExecutor:
         self._closed = False
         self._mean_weight = 0.0
         self._mean_seconds = 1.0
-        self._useless = 0
 
     def submit(
         self, arguments: dict[str, Any], context: RequestContext | None = None
@@ -120,14 +112,17 @@ class BatchExecutor:
         if self.waiting > self.threshold:
             self.check()
         future = self._loop.create_future()
-        call = BatchCall(arguments, future, context, time.perf_counter())
+        self.add([BatchCall(arguments, future, context, time.monotonic())])
+        return future
+
+    def add(self, calls: Sequence[BatchCall]) -> None:
+        """Queues calls, without asking whether there may be more."""
         with self._changed:
             if self._closed:
                 raise RuntimeError("the executor is closed")
-            self._incoming.append(call)
-            self.waiting += 1
+            self._incoming += calls
+            self.waiting += len(calls)
             self._wake_one()
-        return future
 
     @property
     def threads(self) -> Sequence[threading.Thread]:
@@ -245,11 +240,11 @@ class BatchExecutor:
                 if incoming:
                     self._running[thread] = incoming[:1]
             self._queue.add(incoming)
-            now = time.perf_counter()
+            now = time.monotonic()
             ripe = now - self._max_delay if self._max_delay else None
             plan = self.plan
-            if plan.size > self.largest:
-                plan = replace(plan, size=self.largest)
+            if plan.size > self._runner.largest:
+                plan = replace(plan, size=self._runner.largest)
             batch = self._queue.take(plan, ripe=ripe)
             with self._changed:
                 self.waiting = len(self._incoming) + len(self._queue)
@@ -262,10 +257,11 @@ class BatchExecutor:
         return batch, pause
 
     def _execute(self, batch: list[BatchCall]) -> None:
-        started = time.perf_counter()
-        calls = [call for call in batch if not call.future.cancelled()]
-        outcomes = self._prepared(calls) if calls else []
-        ended = time.perf_counter()
+        started = time.monotonic()
+        calls = [call for call in batch if self._claim(call)]
+        parallel = self.plan.parallel if self.waiting else self.active
+        outcomes = self._runner.run(calls, parallel) if calls else []
+        ended = time.monotonic()
         mean = self._mean_weight = self._mean_weight or batch[0].weight or 1.0
         with self._changed:
             self._running.pop(threading.current_thread(), None)
@@ -281,85 +277,15 @@ class BatchExecutor:
             self._mean_weight += 0.02 * (weight / len(calls) - mean)
             self._mean_seconds += 0.1 * (ended - started - self._mean_seconds)
         # When it has been counted: who gets an answer may look at the figures.
-        self._report(outcomes)
-
-    # -- the model's code
-
-    def _prepared(self, calls: list[BatchCall]) -> list[_Outcome]:
-        if self._prepare is not None:
-            try:
-                self._prepare(self.plan.parallel if self.waiting else self.active)
-            except Exception as err:  # noqa: BLE001 -- a library's code; the calls do not need it
-                self._prepare = None
-                log.warning(
-                    "Model %s: its library's threads are left as they are: %s",
-                    self._name,
-                    err,
-                    extra={"log_code": "<KFX20072W>"},
-                )
-        return self._run_all(calls)
-
-    def _run_all(self, calls: list[BatchCall]) -> list[_Outcome]:
-        if len(calls) == 1:
-            return [self._run_one(calls[0])]
-        current_request.set(_Together(calls))
-        try:
-            results = self._run_batch(**self._shape.join([call.arguments for call in calls]))
-        except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
-            return self._halve(calls, err)
-        problem = _problem(results, len(calls))
-        if problem:
-            log.error(
-                "Model %s: run_batch of %d calls returned %s",
-                self._name,
-                len(calls),
-                problem,
-                extra={"log_code": "<KFX20070E>"},
-            )
-            message = f"The model's run_batch returned {problem} for {len(calls)} calls"
-            return [(call, None, Internal(message)) for call in calls]
-        return [
-            (call, None, result) if isinstance(result, BaseException) else (call, result, None)
-            for call, result in zip(calls, results, strict=True)
-        ]
-
-    def _run_one(self, call: BatchCall) -> _Outcome:
-        if call.future.cancelled():
-            return call, None, None
-        current_request.set(call.context)
-        try:
-            return call, self._run(**call.arguments), None
-        except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
-            return call, None, err
-
-    def _halve(self, calls: list[BatchCall], err: BaseException) -> list[_Outcome]:
-        """Finds those calls of a failed batch that fail by themselves."""
-        middle = len(calls) // 2
-        outcomes = [*self._run_all(calls[:middle]), *self._run_all(calls[middle:])]
-        if any(error is not None for _, _, error in outcomes):
-            self._useless = 0
-            return outcomes
-        self._useless += 1
-        if self._useless >= _MOST_USELESS and len(calls) // 2 < self.largest:
-            self._useless, self.largest = 0, len(calls) // 2
-            log.warning(
-                "Model %s: run_batch fails for %d calls that do well in smaller batches; from now "
-                "on it gets %d at most: %s",
-                self._name,
-                len(calls),
-                self.largest,
-                err,
-                exc_info=err,
-                extra={"log_code": "<KFX20071W>"},
-            )
-        return outcomes
+        if outcomes:
+            self._report(outcomes)
 
     # -- results
 
     def _fail(self, call: BatchCall, err: BaseException) -> None:
         self._report([(call, None, err)])
 
-    def _report(self, outcomes: list[_Outcome]) -> None:
+    def _tell_loop(self, outcomes: list[Outcome]) -> None:
         with self._changed:
             self._results += outcomes
             if self._reporting:
@@ -381,26 +307,8 @@ class BatchExecutor:
                 fail(future, error)
 
 
-class _Together:
-    """The requests of a batch, as log lines name them."""
-
-    def __init__(self, calls: Sequence[BatchCall]) -> None:
-        self._calls = calls
-
-    @property
-    def request_id(self) -> str:
-        """The ids of the first few."""
-        first = self._calls[:_MOST_NAMED]
-        names = [call.context.request_id for call in first if call.context is not None]
-        more = len(self._calls) - len(first)
-        return ",".join(names) + (f" and {more} more" if more else "")
-
-
-def _problem(results: Any, expected: int) -> str:
-    """What is wrong with the result of `run_batch`; empty when nothing is."""
-    if not isinstance(results, Sequence) or isinstance(results, str | bytes):
-        return f"{type(results).__name__}, which is no sequence of results,"
-    return "" if len(results) == expected else f"{len(results)} results"
+def _not_given_up(call: BatchCall) -> bool:
+    return not call.future.cancelled()
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:

@@ -1,8 +1,9 @@
-"""What calls of `run` must have in common to share a call of `run_batch`, and how they are joined.
+"""What calls of a method must have in common to share one of its batch method, and how.
 
-An author's `run_batch` gets a list of each call's own inputs and one value of what the calls have
-in common. Read once for each loaded model; what it says of a call is asked for in the threads that
-run the model, since the size may be measured by the author's code.
+An author's `run_batch` gets a list of each call's own inputs of `run` and one value of what the
+calls have in common; so does `embed_batch` of a method `embed`. Read once for each loaded model;
+what it says of a call is asked for in the threads that run the model, since the size may be
+measured by the author's code.
 """
 
 import inspect
@@ -13,10 +14,10 @@ from typing import Any
 from kitfox import logs
 from kitfox.data import DataObjectBase
 from kitfox.errors import InvalidArgument
-from kitfox.modules import ModuleBase, RequestContext
+from kitfox.modules import MethodSignature, ModuleBase, RequestContext
 from kitfox.modules.signature import parameters_of
 
-__all__ = ["BatchShape", "Weigh", "batch_shape", "measure"]
+__all__ = ["BatchShape", "Weigh", "batch_shape", "batch_shapes", "measure"]
 
 log = logs.channel("MODELS")
 
@@ -31,20 +32,27 @@ class BatchShape:
     """How calls of one model are put together.
 
     Args:
+        method: The method that is called.
+        is_async: Whether it is an `async def` method.
         spread: The parameters of which each call has its own value, whatever it is.
         inputs: Those of which it has its own value if that is a text or a data object.
-        names: What `run_batch` calls the parameters of `run`; those that it lacks are not there.
+        names: What the batch method calls the parameters; those that it lacks are not there.
         weigh: The size of a call.
     """
 
     def __init__(
         self,
         *,
+        method: str = "run",
+        is_async: bool = False,
         spread: frozenset[str],
         inputs: frozenset[str],
         names: Mapping[str, str],
         weigh: Weigh,
     ) -> None:
+        self.method = method
+        self.batch_method = f"{method}_batch"
+        self.is_async = is_async
         self._spread = spread
         self._inputs = inputs
         self._names = names
@@ -80,23 +88,33 @@ class BatchShape:
         return name in self._spread or (name in self._inputs and isinstance(value, _SPREADABLE))
 
 
-def batch_shape(model: ModuleBase, weight: str = "") -> BatchShape | None:
-    """How calls of the model's `run` become calls of its `run_batch`; None when they do not.
+def batch_shape(model: ModuleBase, weight: str = "", method: str = "run") -> BatchShape | None:
+    """How calls of a method become calls of its batch method; None when they do not.
 
     Args:
-        model: The model. Only a `run_batch` of its own makes batches worthwhile.
+        model: The model. For `run`, only a `run_batch` of its own makes batches worthwhile.
         weight: The setting `batch_weight`.
+        method: The method.
 
     Raises:
         InvalidArgument: `weight` is neither the name of a measure nor of a method of the module.
     """
     cls = type(model)
     weigh = _weigher(model, weight)
-    signature = cls.RUN_SIGNATURE
-    if cls.run_batch is ModuleBase.run_batch or signature is None or signature.kind != "function":
+    signature, batch = _signature(cls, method), getattr(cls, f"{method}_batch", None)
+    if f"{method}_batch" in _methods(cls):
+        return None  # it is called for itself
+    if batch is None or batch is ModuleBase.run_batch or signature is None:
         return None
-    names = _names(signature.parameters, parameters_of(cls.run_batch))
-    hints = _hints(cls.run_batch)
+    is_async = signature.kind == "coroutine"
+    if signature.kind not in ("function", "coroutine"):
+        return None
+    if is_async != inspect.iscoroutinefunction(batch):
+        return None
+    if method != "run" and weight not in _MEASURES and not _fits(getattr(model, weight), signature):
+        weigh = _MEASURES[""]
+    names = _names(signature.parameters, parameters_of(batch))
+    hints = _hints(batch)
     spread, inputs = set(), set()
     for name, kind in signature.parameters.items():
         in_batch = hints.get(names.get(name, ""))
@@ -108,13 +126,50 @@ def batch_shape(model: ModuleBase, weight: str = "") -> BatchShape | None:
             spread.add(name)
     if not (spread | inputs) & names.keys():
         log.warning(
-            "Module %s has a run_batch whose parameters do not fit those of run; "
+            "Module %s has a %s_batch whose parameters do not fit those of %s; "
             "its calls are not batched",
-            cls.__name__,
+            *(cls.__name__, method, method),
             extra={"log_code": "<KFX20060W>"},
         )
         return None
-    return BatchShape(spread=frozenset(spread), inputs=frozenset(inputs), names=names, weigh=weigh)
+    return BatchShape(
+        method=method,
+        is_async=is_async,
+        spread=frozenset(spread),
+        inputs=frozenset(inputs),
+        names=names,
+        weigh=weigh,
+    )
+
+
+def batch_shapes(model: ModuleBase, weight: str = "") -> dict[str, BatchShape]:
+    """How calls of each method without streams become calls of its batch method, where they do.
+
+    Args:
+        model: The model.
+        weight: The setting `batch_weight`.
+
+    Raises:
+        InvalidArgument: `weight` is neither the name of a measure nor of a method of the module.
+    """
+    methods = dict.fromkeys(["run", *_methods(type(model))])
+    found = {method: batch_shape(model, weight, method) for method in methods}
+    return {method: shape for method, shape in found.items() if shape is not None}
+
+
+def _signature(cls: type[ModuleBase], method: str) -> MethodSignature | None:
+    return cls.RUN_SIGNATURE if method == "run" else _methods(cls).get(method)
+
+
+def _methods(cls: type[ModuleBase]) -> dict[str, MethodSignature]:
+    """The methods without streams that do a task."""
+    found = [signatures.get((False, False)) for signatures in cls._task_methods.values()]
+    return {signature.method_name: signature for signature in found if signature is not None}
+
+
+def _fits(measure: Callable[..., Any], signature: MethodSignature) -> bool:
+    """Whether a measure that the author wrote for `run` can be given another method's arguments."""
+    return signature.parameters.keys() <= parameters_of(measure).keys()
 
 
 def _names(run: Mapping[str, Any], batch: Mapping[str, inspect.Parameter]) -> dict[str, str]:

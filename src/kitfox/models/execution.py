@@ -5,8 +5,8 @@ keep what they get; they do not know whether the model lies in this process.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Thread
 from typing import Any, Protocol, TypeAlias
@@ -20,7 +20,7 @@ from kitfox.models.pace import Pace
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
 
-__all__ = ["Execution", "InThreads", "Runner", "Submit"]
+__all__ = ["Batches", "Execution", "InThreads", "Runner", "Submit"]
 
 Runner: TypeAlias = "Thread | asyncio.Future[Any]"
 """What runs a call: a thread, or a task of the event loop."""
@@ -64,6 +64,16 @@ class Execution(Protocol):
         """Lets running calls end and gives back threads and processes. Called in a thread."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batches:
+    """What runs a method whose calls can share batches."""
+
+    executor: BatchExecutor
+    """Its threads."""
+    pace: Pace
+    """Bounds and tunes what they run."""
+
+
 class InThreads:
     """Runs a model of this process in threads of its own.
 
@@ -74,8 +84,7 @@ class InThreads:
         on_loop: Counts and bounds the calls of `async def` methods.
         calls: The threads of the other calls.
         pace: Tunes what those run.
-        batches: What runs the method `run` instead, if its calls can share batches.
-        batch_pace: Tunes those.
+        batches: What runs the methods whose calls can share batches, by name.
         prepare: Called in a thread before a call, with the number of calls at the same time.
         on_close: Called when the model is closed.
     """
@@ -89,8 +98,7 @@ class InThreads:
         on_loop: OnLoop,
         calls: ThreadExecutor,
         pace: Pace,
-        batches: BatchExecutor | None = None,
-        batch_pace: Pace | None = None,
+        batches: Mapping[str, Batches] | None = None,
         prepare: Callable[[int], None] | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -100,15 +108,14 @@ class InThreads:
         self._calls = calls
         self._model = model
         self._pace = pace
-        self._batches = batches
-        self._batch_pace = batch_pace
+        self._batches = batches or {}
         self._prepare = prepare
         self._on_close = on_close
 
     def unary(self, name: str) -> Submit:
         """What runs a synchronous method that makes one result."""
-        if self._batches is not None and name == "run":
-            return self._batches.submit
+        if (batches := self._batches.get(name)) is not None:
+            return batches.executor.submit
         return partial(self._calls.submit, self._prepared(getattr(self._model, name)))
 
     def function(self, name: str) -> Callable[..., Any]:
@@ -122,33 +129,31 @@ class InThreads:
 
     def running(self) -> Sequence[tuple[Runner, Call | BatchCall]]:
         """The calls that are being run, each with its thread or task."""
-        batches = [] if self._batches is None else self._batches.running()
         streams = [*self.executor.running(), *self.feeds.running()]
+        batches = [pair for item in self._batches.values() for pair in item.executor.running()]
         return [*self._calls.running(), *streams, *batches, *self.on_loop.watched()]
 
     def follow(self, plan: Plan) -> None:
         """Runs its batches by a plan, until measurement says otherwise."""
-        if self._batches is not None:
-            self._batches.follow(plan)
+        for batches in self._batches.values():
+            batches.executor.follow(plan)
 
     def inherit(self, other: "InThreads") -> None:
         """Goes on from what was measured of another version of the model.
 
         Not if its choice was another: if more calls may run, or larger batches.
         """
-        for own, others in (
-            (self._pace, other._pace),
-            (self._batch_pace, other._batch_pace),
-        ):
-            if own is not None and others is not None:
-                own.inherit(others)
+        self._pace.inherit(other._pace)
+        for name in self._batches.keys() & other._batches.keys():
+            self._batches[name].pace.inherit(other._batches[name].pace)
 
     def figures(self) -> ExecutionFigures:
         """What there is to say of its work.
 
         A stream is running when it has a thread, and counts as a call each time that it gets one.
         """
-        threads, batches = (self._calls, self.executor, self.feeds), self._batches
+        threads = (self._calls, self.executor, self.feeds)
+        batches = [item.executor for item in self._batches.values()]
         signature = type(self._model).RUN_SIGNATURE
         on_loop = signature is not None and signature.kind in ("coroutine", "async_generator")
         figures = ExecutionFigures(
@@ -158,24 +163,25 @@ class InThreads:
             waiting=sum(item.waiting for item in threads) + self.on_loop.waiting,
             queue_seconds=sum(item.queue_seconds for item in threads) + self.on_loop.queue_seconds,
         )
-        if batches is None:
+        if not batches:
             return figures
+        batched = sum(item.calls for item in batches)
         return replace(
             figures,
-            calls=figures.calls + batches.calls,
-            limit=batches.plan.parallel,
-            running=figures.running + batches.in_process,
-            waiting=figures.waiting + batches.waiting,
-            queue_seconds=figures.queue_seconds + batches.queue_seconds,
-            batches=batches.sizes,
-            batched_calls=batches.calls,
+            calls=figures.calls + batched,
+            limit=max(item.plan.parallel for item in batches),
+            running=figures.running + sum(item.in_process for item in batches),
+            waiting=figures.waiting + sum(item.waiting for item in batches),
+            queue_seconds=figures.queue_seconds + sum(item.queue_seconds for item in batches),
+            batches=[sum(counts) for counts in zip(*(item.sizes for item in batches), strict=True)],
+            batched_calls=batched,
         )
 
     def close(self) -> None:
         """Lets running calls end and gives back the threads."""
         self._on_close()
-        if self._batches is not None:
-            self._batches.close()
+        for batches in self._batches.values():
+            batches.executor.close()
         for threads in (self._calls, self.executor, self.feeds):
             threads.close()
 

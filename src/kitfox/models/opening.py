@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from kitfox.config import ModelExecution
 from kitfox.models.batch_executor import BatchExecutor
-from kitfox.models.batch_shape import batch_shape
+from kitfox.models.batch_shape import batch_shapes
 from kitfox.models.cores import available_cores, library_threads
-from kitfox.models.execution import Execution, InThreads
+from kitfox.models.execution import Batches, Execution, InThreads
 from kitfox.models.executor import ThreadExecutor
 from kitfox.models.inline import Inline
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.pace import Pace, Paced, PacedThreads
 from kitfox.models.permits import Permits
-from kitfox.models.tuning import PlanSpace, Tuner
+from kitfox.models.tuning import PlanSpace, Tuner, batch_sizes
 from kitfox.models.watchdog import Watchdog
 from kitfox.modules import ModuleBase, load_model
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenedModel", "Preparation", "open_model"]
 
 _MOST_THREADS = 100
-_LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,28 +174,12 @@ class _Maker:
             name=self._name,
             permits=self._permits,
         )
-        paces = [self._pace(PacedThreads(calls), tuner)]
-        batches = None
-        sizes = _sizes(self._settings.max_batch_size)
-        shape = batch_shape(self._model, self._settings.batch_weight)
-        if shape is not None and sizes:
-            tuner = Tuner(self._space(sizes, start=min(1, len(sizes) - 1)))
-            batches = BatchExecutor(
-                self._model,
-                shape,
-                plan=tuner.plan,
-                loop=self._loop,
-                name=self._name,
-                max_delay=self._settings.max_batch_delay_seconds,
-                max_weight=self._settings.max_batch_weight,
-                prepare=prepare,
-                permits=self._permits,
-            )
-            paces.append(self._pace(batches, tuner))
+        pace_of_calls = self._pace(PacedThreads(calls), tuner)
+        batches = self._batches(prepare)
 
         def stop() -> None:
             self._forget()
-            for pace in paces:
+            for pace in (pace_of_calls, *(item.pace for item in batches.values())):
                 # The loop may have been closed, with its timers.
                 with contextlib.suppress(RuntimeError):
                     self._loop.call_soon_threadsafe(pace.stop)
@@ -207,12 +190,34 @@ class _Maker:
             feeds=self._feeds(),
             on_loop=self._on_loop(),
             calls=calls,
-            pace=paces[0],
+            pace=pace_of_calls,
             batches=batches,
-            batch_pace=paces[-1] if batches is not None else None,
             prepare=prepare,
             on_close=stop,
         )
+
+    def _batches(self, prepare: Callable[[int], None] | None) -> dict[str, Batches]:
+        """What runs the methods whose calls can share batches."""
+        found: dict[str, Batches] = {}
+        sizes = batch_sizes(self._settings.max_batch_size)
+        shapes = batch_shapes(self._model, self._settings.batch_weight)
+        for method, shape in shapes.items():
+            if shape.is_async or len(sizes) == 1:
+                continue
+            tuner = Tuner(self._space(sizes, start=1))
+            executor = BatchExecutor(
+                self._model,
+                shape,
+                plan=tuner.plan,
+                loop=self._loop,
+                name=self._name,
+                max_delay=self._settings.max_batch_delay_seconds,
+                max_weight=self._settings.max_batch_weight,
+                prepare=prepare,
+                permits=self._permits,
+            )
+            found[method] = Batches(executor=executor, pace=self._pace(executor, tuner))
+        return found
 
     def _streams(self) -> ThreadExecutor:
         """Threads for what makes streams: how long that takes is up to those who read them."""
@@ -269,19 +274,6 @@ class _Maker:
             queue_limit=self._settings.queue_limit,
             loop=self._loop,
         )
-
-
-def _sizes(most: int) -> tuple[tuple[int, bool], ...]:
-    """The sizes of batches to choose from, from small to large; none: no batches.
-
-    Large batches of calls of all sizes suit what does not pad; small ones of calls that are alike
-    suit what does; and call by call suits what has cores enough.
-    """
-    if most == 1:
-        return ()
-    most = most or _LARGEST_BATCH
-    middle, small = min(most, 32), min(most, 8)
-    return tuple(dict.fromkeys([(1, True), (small, True), (middle, True), (most, False)]))
 
 
 def _ways(module: type[ModuleBase]) -> int:

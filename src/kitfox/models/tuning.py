@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-__all__ = ["Plan", "PlanSpace", "Tuner"]
+__all__ = ["Plan", "PlanSpace", "Tuner", "batch_sizes"]
 
 # A challenger must do so much more; one that is simpler, a little less: call by call, or with a
 # number of calls at a time that is nearer to that of the cores.
@@ -30,6 +30,7 @@ _HOPELESS = 0.7
 _HOPELESS_AT_ONCE = 0.5
 # Batches that are on average this part of what they may be are full.
 _FULL = 0.75
+_LARGEST_BATCH = 64
 _FIRST_REST = 3.0
 _LONGEST_REST = 300.0
 # After all have been tried: the part of the time that goes into further trials.
@@ -107,6 +108,22 @@ class PlanSpace:
         """The sizes without those that would make the same batches as the plan does."""
         own = (plan.size, plan.alike)
         return [item for item in self.sizes if item == own or not _same_batches(item, own, filled)]
+
+
+def batch_sizes(most: int) -> tuple[tuple[int, bool], ...]:
+    """The sizes of batches to choose from, from small to large; just one: no batches.
+
+    Large batches of calls of all sizes suit what does not pad; small ones of calls that are alike
+    suit what does; and call by call suits what has cores enough.
+
+    Args:
+        most: The most calls in a batch; 0: as many as may be of use.
+    """
+    if most == 1:
+        return ((1, True),)
+    most = most or _LARGEST_BATCH
+    middle, small = min(most, 32), min(most, 8)
+    return tuple(dict.fromkeys([(1, True), (small, True), (middle, True), (most, False)]))
 
 
 def _same_batches(other: tuple[int, bool], own: tuple[int, bool], filled: float) -> bool:
