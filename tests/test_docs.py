@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from typer.main import get_command
 
 from kitfox.cli.commands import app
@@ -27,9 +29,32 @@ def _shown(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-def test_the_readme_names_only_commands_that_exist() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    used = set(re.findall(r"^\s*kitfox ([a-z]+)", readme, re.MULTILINE))
-    commands = set(getattr(get_command(app), "commands", {}))
-    assert used
-    assert used <= commands
+# Up to the end of what is code: a line of a block, or what stands between two backticks.
+COMMAND = re.compile(r"(?:^|`|\$ )\s*kitfox ((?:[a-z]+)(?: [^`\n]*)?)", re.MULTILINE)
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """The words of each command line of a page; lines that end in a backslash go on."""
+    return [line.split() for line in COMMAND.findall(re.sub(r"\\\n", " ", text))]
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+)
+def test_a_page_names_only_commands_and_options_that_exist(page: str) -> None:
+    for words in commands_in((ROOT / page).read_text(encoding="utf-8")):
+        command: Any = get_command(app)
+        for word in words:
+            commands = getattr(command, "commands", {})
+            if not commands or word[:1] == "-":
+                break
+            assert word in commands, words
+            command = commands[word]
+        known = {option for item in command.params for option in (*item.opts, *item.secondary_opts)}
+        used = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)}
+        assert used <= known | {"--help", "-v"}, words
+
+
+def test_the_readme_shows_commands() -> None:
+    assert len(commands_in((ROOT / "README.md").read_text(encoding="utf-8"))) > 4
+    assert ["jobs", "cancel", "ID"] in commands_in((ROOT / "docs/training.md").read_text())

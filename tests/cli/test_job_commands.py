@@ -220,3 +220,16 @@ def test_others_wait_their_turn(
     assert status == 0, errors
     for training in (first, second):
         assert "COMPLETED" in shell.run(f"jobs follow {training}")
+
+
+def test_following_goes_on_with_the_next_server(tmp_path: Path, data: Path, hold: Hold) -> None:
+    with courses(tmp_path / "mortal") as server:
+        command = Command(server, f"train Pupil --data {data} --set hold={hold} --follow")
+        command.says("step 1")
+        server.kill()
+        command.says("server")
+        server.start()
+        hold.release()
+        status, output, errors = command.end()
+    assert status == 0, errors
+    assert output.count("step 1\n") == output.count("step 2\n") == 1
