@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from kitfox.modules.publication import remove_tree
 from kitfox.training.attendance import Attendance
 from kitfox.training.given_values import data_folder, read_given
 from kitfox.training.jobs import TERMINAL, Job, JobOptions, JobState, Library, Progress
+from kitfox.training.opening import library_of, open_scheduler
 from kitfox.training.scheduler import Scheduler
 from kitfox.training.service import TrainingService
 from kitfox.training.store import JobStore
@@ -188,6 +189,7 @@ def train(
         save_with_id=config.runtime.training.save_with_id,
         libraries=[library],
         data_base_dir=config.data_streams.file_source_base or "",
+        retries=config.training.retries,
     )
     job_id = str(uuid.uuid4())
     folder = data_folder(embedded.store, place) / job_id
@@ -234,16 +236,10 @@ def _library_of(cls: type[ModuleBase]) -> Library:
             f"{cls.__qualname__} is defined in the script that is run, where the training's "
             "process cannot import it; put it into a file of its own and import it from there"
         )
-    package = cls.__module__.split(".")[0]
-    found = importlib.import_module(package)
-    file = getattr(found, "__file__", None)
-    if file is None:
-        # A folder without __init__.py.
-        folders = list(getattr(found, "__path__", []))
-        return Library(package=cls.__module__, path=str(Path(folders[0]).absolute().parent))
-    path = Path(file).absolute()
-    root = path.parents[1] if path.stem == "__init__" else path.parent
-    return Library(package=package, path=str(root))
+    package = importlib.import_module(cls.__module__.split(".")[0])
+    library = library_of(package)
+    # Of a folder without __init__.py, importing the folder would not import the class's file.
+    return library if package.__file__ else replace(library, package=cls.__module__)
 
 
 def _store_url(store: str | Path, output_dir: Path, config: Config) -> str:
@@ -293,13 +289,7 @@ class _EmbeddedStores:
 
 def _open(url: str, config: Config, library: Library) -> _EmbeddedStore:
     store = JobStore(url)
-    settings = config.training
-    scheduler = Scheduler(
-        store=store,
-        max_concurrent=settings.max_concurrent,
-        queue_limit=settings.queue_limit,
-        cancel_grace=settings.cancel_seconds,
-    )
+    scheduler = open_scheduler(store, config.training, [library])
     attendance = Attendance(scheduler)
     attendance.start()
     return _EmbeddedStore(store=store, scheduler=scheduler, attendance=attendance)
