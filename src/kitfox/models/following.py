@@ -45,7 +45,12 @@ class Follower:
     async def load_all(self) -> None:
         """Loads every model of the store that is not loaded; failures are logged and kept."""
         found = await asyncio.to_thread(self._watch.look, settle=False)
-        await self._load(found.added)
+        suspects = await asyncio.to_thread(self._models.suspects)
+        await self._load(name for name in found.added if name not in suspects)
+        # What has ended a server before comes last, one by one: if it does so again, it is known
+        # which it was, and no other had to suffer for it.
+        for name in sorted(suspects.intersection(found.added)):
+            await self._load([name])
 
     async def poll(self, period: float, *, load_new: bool = True) -> None:
         """Looks again and again, until cancelled.

@@ -12,6 +12,7 @@ import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -20,6 +21,7 @@ from kitfox.models.execution import InThreads
 from kitfox.models.failures import too_slow
 from kitfox.models.identity import Files, files_at, files_if_any
 from kitfox.models.inline import Inline
+from kitfox.models.load_notes import LoadNotes
 from kitfox.models.load_output import LoadOutput, keep_log
 from kitfox.models.load_threads import LoadThreads, Slots
 from kitfox.models.loaded import LoadedModel
@@ -125,6 +127,7 @@ class ModelLoader:
             raises when the files are not what they should be.
         warm_up: Called with each model before anybody else gets it; with one that has replicas, for
             each of them, whenever one has been started.
+        notes: Remembers loads that end the process.
 
     Attributes:
         quarantines: The requests that models refuse because these ended their processes.
@@ -139,6 +142,7 @@ class ModelLoader:
         retries: int = 2,
         verify: Verify | None = None,
         warm_up: WarmUp | None = None,
+        notes: LoadNotes | None = None,
     ) -> None:
         self._open_model = open_model
         self._slots = Slots(threads)
@@ -146,6 +150,7 @@ class ModelLoader:
         self._retries = retries
         self._verify = verify
         self._warm_up = warm_up
+        self._notes = notes
         self._output = LoadOutput()
         self.quarantines = Quarantines()
         self._running = 0
@@ -179,6 +184,15 @@ class ModelLoader:
             model.load_seconds = time.monotonic() - started
             model.loaded_at = datetime.datetime.now(datetime.UTC)
             return model
+
+    def suspects(self) -> frozenset[str]:
+        """The models whose load has ended a server. Reads the disk."""
+        return frozenset() if self._notes is None else self._notes.suspects()
+
+    def pardon(self, model_id: str) -> None:
+        """Lets a model be loaded that has ended servers. Changes the disk."""
+        if self._notes is not None:
+            self._notes.forget(model_id)
 
     def runs_alike(self, name: str, other: str, path: Path) -> bool:
         """Whether a model is run in the same way under either name. Reads the disk."""
@@ -254,6 +268,7 @@ class ModelLoader:
             warm_up=warm_up,
             seconds=self._seconds,
             quarantine=lambda: self.quarantines.of(name, files),
+            note=None if self._notes is None else partial(self._notes.begin, name, files),
         )
         opening = self._open_model(name, path, preparation=preparation)
         try:

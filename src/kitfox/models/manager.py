@@ -23,6 +23,7 @@ from kitfox.models.following import Follower
 from kitfox.models.identity import Files, files_at, files_if_any
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
+from kitfox.models.pending_load import PendingLoad
 from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.same_models import SameModels
 from kitfox.models.store import ModelStore
@@ -37,25 +38,6 @@ log = logs.channel("MODELS")
 
 _MOST_ATTEMPTS = 5
 _MOST_HINTS = 50
-
-
-class _Load:
-    """A load that is going on, and those who wait for it."""
-
-    __slots__ = ("future", "task")
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[LoadedModel] = asyncio.get_running_loop().create_future()
-        # Nobody may be waiting any more.
-        self.future.add_done_callback(lambda future: future.cancelled() or future.exception())
-        self.task: asyncio.Task[None] | None = None
-
-    def end(self, error: KitfoxError) -> None:
-        """Gives it up."""
-        if not self.future.done():
-            self.future.set_exception(error)
-        if self.task is not None:
-            self.task.cancel()
 
 
 class ModelManager:
@@ -87,7 +69,7 @@ class ModelManager:
         self._loader = loader or ModelLoader(ModelOpener())
         self._lazy = lazy
         self._loaded: dict[str, LoadedModel] = {}
-        self._loading: dict[str, _Load] = {}
+        self._loading: dict[str, PendingLoad] = {}
         self._same = SameModels(self._loaded)
         self._failures = Failures()
         self._listeners: list[Callable[[], None]] = []
@@ -123,6 +105,10 @@ class ModelManager:
         """What a model refuses, also while it is not loaded; None if that was never asked."""
         model = self.peek(model_id)
         return self._loader.quarantines.find(model_id if model is None else model.name)
+
+    def suspects(self) -> frozenset[str]:
+        """The models whose load has ended a server. Reads the disk."""
+        return self._loader.suspects()
 
     def fails(self, model_id: str, path: Path, files: Files) -> bool:
         """Whether to load these files under an id now would only repeat a failure."""
@@ -316,6 +302,11 @@ class ModelManager:
             self._changed()
         return model is not None or load is not None or was_shared
 
+    async def pardon(self, model_id: str) -> None:
+        """Lets a model be tried again, also one whose load has ended servers."""
+        self._failures.forget(model_id)
+        await asyncio.to_thread(self._loader.pardon, model_id)
+
     def forget_failure(self, model_id: str) -> None:
         """Lets a model that did not load be tried again by the next request."""
         self._failures.forget(model_id)
@@ -376,18 +367,18 @@ class ModelManager:
         urgent: bool = True,
         follows_store: bool = True,
         before: Callable[[], object] | None = None,
-    ) -> _Load:
+    ) -> PendingLoad:
         """The load of a model that is going on, or a new one."""
         load = self._loading.get(model_id)
         if load is None:
-            load = self._loading[model_id] = _Load()
+            load = self._loading[model_id] = PendingLoad()
             work = self._load(load, model_id, path, urgent, follows_store, before)
             load.task = asyncio.ensure_future(work)
         return load
 
     async def _load(
         self,
-        load: _Load,
+        load: PendingLoad,
         model_id: str,
         path: Path,
         urgent: bool,
@@ -402,7 +393,7 @@ class ModelManager:
                 model = await self._loader.load(
                     model_id, path, urgent=urgent, follows_store=follows_store
                 )
-                if before is None or await _allows(before, load, model):
+                if before is None or await load.allows(before, model):
                     self._publish(load, model)
             self.budget.settle(model_id)
         except asyncio.CancelledError:
@@ -424,7 +415,7 @@ class ModelManager:
             return files.size
         return files.size * await asyncio.to_thread(self._loader.places, model_id, path)
 
-    def _publish(self, load: _Load, model: LoadedModel) -> None:
+    def _publish(self, load: PendingLoad, model: LoadedModel) -> None:
         name = model.name
         old = self._loaded.get(name)
         self._loaded[name] = model
@@ -478,20 +469,6 @@ class ModelManager:
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
-
-
-async def _allows(before: Callable[[], object], load: _Load, model: LoadedModel) -> bool:
-    """Whether what is to be done before a model is put in place could be done."""
-    try:
-        await asyncio.to_thread(before)
-    except Exception as err:  # noqa: BLE001 -- who waits for the load gets it
-        model.retire()
-        load.future.set_exception(err)
-        return False
-    except asyncio.CancelledError:
-        model.retire()
-        raise
-    return True
 
 
 def _is_other(model: LoadedModel, path: Path, files: Files | None) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Loaders
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from kitfox.models.cores import available_cores, library_threads
 from kitfox.models.execution import Batches, Execution, InThreads
 from kitfox.models.executor import ThreadExecutor
 from kitfox.models.inline import Inline
+from kitfox.models.load_notes import LoadNote
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.pace import Pace, Paced, PacedThreads
 from kitfox.models.permits import Permits
@@ -52,6 +53,8 @@ class Preparation:
     """How long each process may take to load it and to warm up; 0: as long as it likes."""
     quarantine: "Callable[[], Quarantine] | None" = None
     """Gives the requests that it refuses, if it has processes that these might end."""
+    note: Callable[[], LoadNote] | None = None
+    """Notes, in a thread, that it is being loaded, if a load may end the process that asks."""
 
 
 async def open_model(
@@ -86,22 +89,50 @@ async def open_model(
     preparation = preparation or Preparation()
     if settings.mode == "process":
         return await _open_processes(name, path, settings, loop, preparation)
-    model = await loop.run_in_executor(loaders, load, path)
-    maker = _Maker(name, model, settings, loop, most_threads, watchdog)
-    execution = maker.inline() if settings.mode == "inline" else maker.in_threads()
-    if watchdog is not None:
-        watchdog.watch(
-            maker, name=name, seconds=settings.run_seconds, running=execution.running, model=model
-        )
-        watchdog.listen()
-    opened = OpenedModel(module=type(model), execution=execution)
-    if preparation.warm_up is not None:
-        try:
-            await preparation.warm_up(opened)
-        except BaseException:
-            threading.Thread(target=execution.close, name=f"close-{name}", daemon=True).start()
-            raise
-    return opened
+    async with _noted(preparation.note):
+        model = await loop.run_in_executor(loaders, load, path)
+        maker = _Maker(name, model, settings, loop, most_threads, watchdog)
+        execution = maker.inline() if settings.mode == "inline" else maker.in_threads()
+        if watchdog is not None:
+            watchdog.watch(
+                maker,
+                name=name,
+                seconds=settings.run_seconds,
+                running=execution.running,
+                model=model,
+            )
+            watchdog.listen()
+        opened = OpenedModel(module=type(model), execution=execution)
+        if preparation.warm_up is not None:
+            try:
+                await preparation.warm_up(opened)
+            except BaseException:
+                threading.Thread(target=execution.close, name=f"close-{name}", daemon=True).start()
+                raise
+        return opened
+
+
+@contextlib.asynccontextmanager
+async def _noted(begin: Callable[[], LoadNote] | None) -> AsyncIterator[None]:
+    """Keeps a note of a load until it is over."""
+    if begin is None:
+        yield
+        return
+    beginning = asyncio.ensure_future(asyncio.to_thread(begin))
+    try:
+        note = await asyncio.shield(beginning)
+    except asyncio.CancelledError:
+        beginning.add_done_callback(_end_note)
+        raise
+    try:
+        yield
+    finally:
+        note.end()
+
+
+def _end_note(beginning: "asyncio.Future[LoadNote]") -> None:
+    if not beginning.cancelled() and beginning.exception() is None:
+        beginning.result().end()
 
 
 async def _open_processes(

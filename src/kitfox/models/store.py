@@ -14,6 +14,7 @@ from typing import NamedTuple
 from kitfox.errors import AlreadyExists, InvalidArgument, ModelNotFound, NotFound
 from kitfox.models.deployment import ModelFiles, check_files, copy_model, write_files
 from kitfox.models.inspection import ModelEntry, inspect_model, settled, stray_link
+from kitfox.models.load_notes import LoadNotes
 from kitfox.models.reference import ModelReference
 from kitfox.models.versions import Promotion, Versions
 from kitfox.models.workspace import VERSIONS, Workspace, explaining
@@ -171,6 +172,10 @@ class ModelStore:
     def history(self, name: str) -> list[Promotion]:
         """The versions of a model that were current, the present one last."""
         return self._versions.history(_plain(name).name)
+
+    def load_notes(self) -> LoadNotes:
+        """Where loads are noted that end the process."""
+        return LoadNotes(self.root / VERSIONS / ".loads")
 
     def settled(self, names: Iterable[str]) -> set[str]:
         """Those of some entries that nobody is writing just now; waits once for all of them."""

@@ -213,6 +213,7 @@ def _make_loader(config: Config, store: ModelStore, warm_up: WarmUp) -> ModelLoa
         seconds=config.models.load_seconds,
         retries=config.runtime.lazy_load_retries,
         verify=store.verify,
+        notes=store.load_notes(),
         warm_up=warm_up,
     )
 

@@ -128,7 +128,8 @@ class ModelManagement:
         return await self._described(fields.get("model_id") or "")
 
     async def _load(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
-        model_id = fields.get("model_id") or ""
+        model_id = check_model_id(fields.get("model_id") or "")
+        await self._models.pardon(model_id)
         await self._models.load(model_id)
         return await self._described(model_id)
 
@@ -143,7 +144,8 @@ class ModelManagement:
             return _description(model_id, "available")
 
     async def _reload(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
-        model_id = fields.get("model_id") or ""
+        model_id = check_model_id(fields.get("model_id") or "")
+        await self._models.pardon(model_id)
         await self._models.reload(model_id)
         return await self._described(model_id)
 

@@ -39,10 +39,12 @@ def work(text: str) -> None:
 
 
 class Loadable(ModuleBase):
-    """Loads nothing."""
+    """Loads nothing, or ends the process in which it is loaded."""
 
     @classmethod
     def load(cls, model_path: str) -> "Loadable":
+        if Path(model_path, "lethal").exists():
+            os._exit(7)
         return cls()
 
 
