@@ -43,15 +43,20 @@ class EndedJobs(JobRecords):
     ) -> builtins.list[Job]:
         """The jobs that break a rule at a moment, those that ended first before others.
 
-        Pinned jobs are never among them, and do not count; neither do those whose model waits for
-        its promotion.
+        Those that are too old count for no other rule. Pinned jobs are never among them, and do not
+        count; neither do those whose model waits for its promotion.
         """
+        old, values = _too_old(rules, moment)
+        values |= {"kind": self.kind.value, "limit": limit}
         found: dict[str, Row] = {}
         with self.database.read() as connection:
             for rows in (
-                self._too_old(connection, rules, moment, limit),
-                self._too_many(connection, rules, limit),
-                self._too_large(connection, rules, limit),
+                connection.query(
+                    f"{SELECT} WHERE {_MAY_GO} AND ({old}) ORDER BY finished, number LIMIT :limit",
+                    **values,
+                ),
+                _too_many(connection, rules, old, values),
+                _too_large(connection, rules, old, values),
             ):
                 found.update((row["id"], row) for row in rows)
         oldest = sorted(found.values(), key=lambda row: int(row["finished"]))
@@ -125,62 +130,55 @@ class EndedJobs(JobRecords):
                     kind=self.kind.value,
                 )
 
-    def _too_old(
-        self,
-        connection: Connection,
-        rules: RetentionRules,
-        moment: datetime.datetime,
-        limit: int,
-    ) -> builtins.list[Row]:
-        found: builtins.list[Row] = []
-        for seconds, comparison in ((rules.seconds, "="), (rules.failed_seconds, "<>")):
-            if seconds is not None:
-                found += connection.query(
-                    f"{SELECT} WHERE {_MAY_GO} AND state {comparison} 'COMPLETED' "
-                    "AND finished < :before ORDER BY finished LIMIT :limit",
-                    kind=self.kind.value,
-                    before=_before(moment, seconds),
-                    limit=limit,
-                )
-        return found
 
-    def _too_many(
-        self, connection: Connection, rules: RetentionRules, limit: int
-    ) -> builtins.list[Row]:
-        if rules.count is None:
-            return []
-        total = connection.query(
-            f"SELECT COUNT(*) AS jobs FROM jobs WHERE {_MAY_GO}",  # noqa: S608 -- constants
-            kind=self.kind.value,
-        )[0]["jobs"]
-        return connection.query(
-            f"{SELECT} WHERE {_MAY_GO} ORDER BY finished, number LIMIT :limit",
-            kind=self.kind.value,
-            limit=max(0, min(limit, total - rules.count)),
-        )
-
-    def _too_large(
-        self, connection: Connection, rules: RetentionRules, limit: int
-    ) -> builtins.list[Row]:
-        if rules.bytes is None:
-            return []
-        numbers = (
-            "SELECT number FROM (SELECT number, finished, "  # noqa: S608 -- constants
-            f"SUM({_BYTES}) OVER (ORDER BY finished DESC, number DESC) AS total "
-            f"FROM jobs WHERE {_MAY_GO}) AS sums "
-            "WHERE total > :bytes ORDER BY finished, number LIMIT :limit"
-        )
-        return connection.query(
-            f"{SELECT} WHERE number IN ({numbers})",
-            kind=self.kind.value,
-            bytes=rules.bytes,
-            limit=limit,
-        )
+def _too_old(rules: RetentionRules, moment: datetime.datetime) -> tuple[str, dict[str, object]]:
+    """SQL that tells which jobs ended too long ago, and the values in it."""
+    conditions, values = [], dict[str, object]()
+    for name, seconds, comparison in (
+        ("models_from", rules.seconds, "="),
+        ("others_from", rules.failed_seconds, "<>"),
+    ):
+        if (first := _before(moment, seconds)) is not None:
+            conditions.append(f"state {comparison} 'COMPLETED' AND finished < :{name}")
+            values[name] = first
+    return " OR ".join(conditions) or "1 = 0", values
 
 
-def _before(moment: datetime.datetime, seconds: float) -> int | None:
+def _too_many(
+    connection: Connection, rules: RetentionRules, old: str, values: dict[str, object]
+) -> list[Row]:
+    if rules.count is None:
+        return []
+    which = f"WHERE {_MAY_GO} AND NOT ({old})"
+    (found,) = connection.query(
+        f"SELECT COUNT(*) AS jobs FROM jobs {which}",  # noqa: S608 -- constants
+        **values,
+    )
+    most = max(0, min(int(str(values["limit"])), found["jobs"] - rules.count))
+    return connection.query(
+        f"{SELECT} {which} ORDER BY finished, number LIMIT :limit", **{**values, "limit": most}
+    )
+
+
+def _too_large(
+    connection: Connection, rules: RetentionRules, old: str, values: dict[str, object]
+) -> list[Row]:
+    if rules.bytes is None:
+        return []
+    numbers = (
+        "SELECT number FROM (SELECT number, finished, "  # noqa: S608 -- constants
+        f"SUM({_BYTES}) OVER (ORDER BY finished DESC, number DESC) AS total "
+        f"FROM jobs WHERE {_MAY_GO} AND NOT ({old})) AS sums "
+        "WHERE total > :bytes ORDER BY finished, number LIMIT :limit"
+    )
+    return connection.query(
+        f"{SELECT} WHERE number IN ({numbers})", **{**values, "bytes": rules.bytes}
+    )
+
+
+def _before(moment: datetime.datetime, seconds: float | None) -> int | None:
     """The store's number for a moment so long before; None if there was no such moment."""
     try:
-        return to_number(moment - datetime.timedelta(seconds=seconds))
+        return None if seconds is None else to_number(moment - datetime.timedelta(seconds=seconds))
     except OverflowError:
         return None

@@ -115,6 +115,7 @@ def _third(database: Database) -> Sequence[str]:
         "CREATE INDEX jobs_by_state ON jobs (kind, state, number)",
         "CREATE INDEX jobs_by_model ON jobs (kind, model_name, number)",
         "CREATE INDEX jobs_by_module ON jobs (kind, module_id, number)",
+        "CREATE INDEX jobs_removed ON jobs (kind, removed) WHERE removed IS NOT NULL",
     )
 
 

@@ -1,0 +1,220 @@
+"""What goes of trainings that have ended, and when: record, log, checkpoints and model.
+
+A job is first marked in the store, which hides it; then its files go, the model by a rename to a
+hidden name before anything of it is removed; then its record. Whoever looks after the store next
+does what is left to do, so that nothing lies about however the process ended.
+"""
+
+import datetime
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from kitfox import logs
+from kitfox.errors import FailedPrecondition
+from kitfox.modules.publication import remove_tree, sync_folder
+from kitfox.training import publication
+from kitfox.training.jobs import TERMINAL, Job, JobState, RetentionRules
+from kitfox.training.store import JobStore
+
+__all__ = ["Retention", "RetentionRules"]
+
+log = logs.channel("TRAINING")
+
+_BATCH = 500
+"""How many jobs are taken at a time."""
+_UNFINISHED = frozenset(JobState) - TERMINAL
+
+
+def _nothing_more(job: Job) -> bool:
+    return False
+
+
+class Retention:
+    """Removes the trainings of one store, by rules or at somebody's word.
+
+    Args:
+        store: The jobs.
+        rules: How much is kept; everything unless given.
+        is_kept: Tells what must stay for other reasons, as a model that is in use.
+        period: Seconds between two looks at the rules.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        rules: RetentionRules | None = None,
+        is_kept: Callable[[Job], bool] = _nothing_more,
+        period: float = 60.0,
+    ) -> None:
+        self.store = store
+        self.rules = rules or RetentionRules()
+        self._is_kept = is_kept
+        self._period = period
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begins to look at the rules. Called by who runs the jobs of the store, so by one."""
+        if self._thread is not None:
+            raise FailedPrecondition("This retention has been started already")
+        self._thread = threading.Thread(target=self._run, name="kitfox-retention", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread, after the job that it is at."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def sweep(self) -> int:
+        """Removes what breaks a rule, and what was begun to be removed; tells how many it was."""
+        count = self._finish(self.store.removed(_BATCH))
+        if self.rules.bytes is not None:
+            self._measure()
+        limit = _BATCH
+        while not self._ended.is_set():
+            now = datetime.datetime.now(datetime.UTC)
+            expired = self.store.expired(self.rules, now, limit=limit)
+            needed = self._needed()
+            going = [job for job in expired if not needed.has(job) and not self._is_kept(job)]
+            count += self._finish(self.store.mark_removed([job.id for job in going]))
+            if len(expired) < limit:
+                break
+            if not going:
+                limit *= 2  # those that come first are all kept
+        return count
+
+    def remove_now(self, job: Job) -> None:
+        """Removes one training, whatever the rules say.
+
+        Raises:
+            FailedPrecondition: It has not ended, is pinned, or another training needs its files.
+            JobNotFound: It has been removed already.
+        """
+        current = self.store.get(job.id, log_tail=False)
+        if current.state not in TERMINAL:
+            raise FailedPrecondition(
+                f"Training {job.id} is {current.state}; only one that has ended can be removed"
+            )
+        if user := self._needed().by(current):
+            raise FailedPrecondition(
+                f"Training {job.id} cannot be removed: training {user} needs its files"
+            )
+        marked = self.store.mark_removed([job.id])
+        if not marked:
+            raise FailedPrecondition(f"Training {job.id} is pinned; unpin it to remove it")
+        self._finish(marked)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if count := self.sweep():
+                    log.info("%d trainings were kept long enough and are removed", count)
+            except Exception:
+                log.exception("Trainings that have been kept long enough could not be removed")
+            if self._ended.wait(self._period):
+                return
+
+    def _needed(self) -> "_NeededFiles":
+        unfinished = self.store.list(states=_UNFINISHED, limit=1_000_000)
+        return _NeededFiles(unfinished)
+
+    def _measure(self) -> None:
+        """Looks how much ended jobs keep on the disk, once for each."""
+        while not self._ended.is_set():
+            jobs = self.store.unmeasured(limit=_BATCH)
+            if not jobs:
+                return
+            self.store.measured({job.id: sum(map(_size, _files(job))) for job in jobs})
+
+    def _finish(self, marked: Iterable[Job]) -> int:
+        """Removes files and records of jobs that are marked."""
+        done = []
+        for job in marked:
+            try:
+                _remove_files(job)
+            except OSError as error:
+                log.warning("The files of training %s cannot be removed yet: %s", job.id, error)
+            else:
+                done.append(job.id)
+        if done:
+            self.store.remove(done)
+        return len(done)
+
+
+class _NeededFiles:
+    """What jobs that have not ended read of others.
+
+    Args:
+        unfinished: Those jobs.
+    """
+
+    def __init__(self, unfinished: Iterable[Job]) -> None:
+        self._users = {
+            Path(path): job.id
+            for job in unfinished
+            for path in (*job.model_paths.values(), job.resume_path)
+            if path
+        }
+
+    def has(self, job: Job) -> bool:
+        """Whether one of them reads of this job."""
+        return self.by(job) is not None
+
+    def by(self, job: Job) -> str | None:
+        """The id of a job that reads of this one."""
+        own = (Path(job.output_path), publication.checkpoint_root(job))
+        for path, user in self._users.items():
+            if any(path == place or place in path.parents for place in own):
+                return user
+        return None
+
+
+def _files(job: Job) -> list[Path]:
+    """What a job keeps on the disk."""
+    place = Path(job.output_path)
+    is_own = publication.trainer(place) == (job.id, job.attempt)
+    return [
+        *([place] if is_own else []),
+        publication.checkpoint_root(job),
+        *([Path(job.log_path)] if job.log_path else []),
+    ]
+
+
+def _remove_files(job: Job) -> None:
+    """Removes what a job keeps; may be repeated.
+
+    Raises:
+        OSError: The model cannot be taken out of its place.
+    """
+    place = Path(job.output_path)
+    trash = place.with_name(f".{place.name}.{job.id}.removed")
+    if publication.trainer(place) == (job.id, job.attempt):
+        # So nobody ever finds a half of it.
+        place.rename(trash)
+        sync_folder(place.parent)
+    remove_tree(trash)
+    publication.discard(job, checkpoints=True)
+    if job.log_path:
+        remove_tree(Path(job.log_path))
+
+
+def _size(path: Path) -> int:
+    """The bytes of a file, or of all files in a folder."""
+    total = 0
+    for file in (path, *_below(path)):
+        try:
+            status = file.lstat()
+        except OSError:
+            continue  # there is nothing, or not any more
+        total += status.st_blocks * 512
+    return total
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield Path(parent, name)
