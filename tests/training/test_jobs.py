@@ -1,5 +1,6 @@
 """The table of states and moves."""
 
+import dataclasses
 import datetime
 import itertools
 
@@ -52,3 +53,14 @@ def test_the_duration_is_known_at_the_end() -> None:
         finished=start + datetime.timedelta(seconds=3),
     )
     assert ended.duration == datetime.timedelta(seconds=3)
+
+
+def test_no_job_takes_less_than_no_time() -> None:
+    """Begin and end are told by clocks of different processes, and of one that may be put back."""
+    moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    job = Job(id="x", module_id="m", created=moment, started=moment)
+    assert job.duration is None
+    later = dataclasses.replace(job, finished=moment + datetime.timedelta(seconds=2))
+    assert later.duration == datetime.timedelta(seconds=2)
+    earlier = dataclasses.replace(job, finished=moment - datetime.timedelta(hours=1))
+    assert earlier.duration == datetime.timedelta(0)

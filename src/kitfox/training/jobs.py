@@ -290,7 +290,8 @@ class Job:
         """From the claim to the end; None while there is no end, or was no start."""
         if self.started is None or self.finished is None:
             return None
-        return self.finished - self.started
+        # The clock may have been put back, or be another one than that of the worker.
+        return max(self.finished - self.started, datetime.timedelta(0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

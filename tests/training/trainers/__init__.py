@@ -24,6 +24,7 @@ __all__ = [
     "Empty",
     "Endless",
     "Family",
+    "Hesitant",
     "Plain",
     "Raiser",
     "Row",
@@ -204,6 +205,20 @@ class Endless(Kept):
     def train(cls) -> "Endless":
         threading.Thread(target=lambda: time.sleep(300)).start()
         return cls("endless")
+
+
+@module("aaaaaaaa-0000-0000-0000-000000000015", "Hesitant", "1.0.0")
+class Hesitant(Kept):
+    """Never ends saving."""
+
+    @classmethod
+    def train(cls, note: str) -> "Hesitant":
+        return cls(note)
+
+    def save(self, model_path: str) -> None:
+        super().save(model_path)
+        write_whole(self.value, model_path)
+        time.sleep(300)
 
 
 def write_whole(path: str, text: str) -> None:
