@@ -170,39 +170,7 @@ def test_removing_a_model_leaves_what_its_links_point_to(
     assert word_of(outside) == "secret"
 
 
-# ---- what is being written
-
-
-def test_what_grows_between_two_looks_is_left_for_the_next(root: Path) -> None:
-    store = ModelStore(root, write_detection=0.02)
-    for name in ("done", "growing"):
-        plain_folder(root / name, "hi")
-    ended = threading.Event()
-
-    def grow() -> None:
-        with (root / "growing" / "weights").open("ab", buffering=0) as stream:
-            while not ended.wait(0.001):
-                stream.write(b"x")
-
-    writer = threading.Thread(target=grow)
-    writer.start()
-    try:
-        watch = StoreWatch(store)
-        assert watch.look().added == ("done",)
-        with pytest.raises(IncompleteModel, match="is being written"):
-            store.verify("growing", root / "growing")
-        assert watch.look().added == ()
-    finally:
-        ended.set()
-        writer.join()
-    assert watch.look().added == ("growing",)
-    store.verify("growing", root / "growing")
-
-
-def test_without_write_detection_nothing_waits(root: Path) -> None:
-    store = ModelStore(root, write_detection=0)
-    plain_folder(root / "m", "hi")
-    assert store.settled(["m"]) == {"m"}
+# ---- what has changed
 
 
 def test_a_watch_tells_what_came_went_and_changed(root: Path, store: ModelStore) -> None:

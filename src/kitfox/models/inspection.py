@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kitfox.errors import KitfoxError
+from kitfox.models.file_clocks import TICK, shares_clock
 from kitfox.modules import ModuleBase, model_class
 from kitfox.modules.manifest import MANIFEST, IncompleteModel, read_manifest, size_problem
 
 __all__ = ["Measure", "ModelEntry", "inspect_model", "measure", "settled", "stray_link"]
 
 _RECENT = 2.0
-"""Seconds: what has not changed for so long is not being written, whoever's clock it is."""
+"""Seconds: what has not changed for so long may be taken for old, whoever's clock it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,21 +86,34 @@ def stray_link(path: Path, root: Path) -> str:
 def settled(paths: Iterable[Path], *, period: float) -> set[Path]:
     """Those of some models that nobody is writing just now.
 
-    Only what has no manifest, and has changed within the last seconds, is looked at twice.
+    Only what has no manifest is looked at twice, and only if it may have changed within the period.
 
     Args:
         paths: Folders and archives.
-        period: Seconds between two looks; 0: all are taken for settled.
+        period: Seconds in which a change means that somebody is writing; 0: all are taken for
+            settled.
     """
     wanted = set(paths)
     if period <= 0:
         return wanted
+    now = time.time()  # before the look, which may take a while
     first = {path: measure(path) for path in wanted if _status(path / MANIFEST) is None}
-    now = time.time()
-    doubtful = {path: found for path, found in first.items() if found.changed > now - _RECENT}
+    waits = {path: _doubt(path, found, now, period) for path, found in first.items()}
+    doubtful = [path for path, wait in waits.items() if wait]
     if doubtful:
-        time.sleep(period)
-    return wanted - {path for path, found in doubtful.items() if measure(path) != found}
+        time.sleep(max(waits.values()))
+    return wanted - {path for path in doubtful if measure(path) != first[path]}
+
+
+def _doubt(path: Path, found: Measure, now: float, period: float) -> float:
+    """Seconds after which a second look tells whether somebody is writing; 0: nobody is."""
+    age = now - found.changed
+    if age > max(period, _RECENT):
+        return 0.0
+    # Whole seconds are those of a file system that counts no others.
+    if found.changed.is_integer() or not shares_clock(path):
+        return period
+    return min(max(period + TICK - age, 0.0), period)
 
 
 def inspect_model(name: str, path: Path, *, root: Path | None = None) -> ModelEntry:
