@@ -20,7 +20,7 @@ Headers = list[tuple[bytes, bytes]]
 
 # What tells of a defect of ours.
 _OUR_CODES = {Code.UNKNOWN, Code.INTERNAL, Code.DATA_LOSS}
-_STATUSES = {200, 204, 307, 400, 404, 405, 406, 408, 413, 415, 422, 429, 499, 504}
+_STATUSES = {200, 204, 307, 400, 404, 405, 406, 408, 409, 413, 415, 422, 429, 499, 504}
 
 
 def problem(case: Case, sent: list[Message]) -> str:
