@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -23,7 +23,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from kitfox.errors import Code
+from kitfox.errors import Code, KitfoxError
 
 __all__ = [
     "BATCH_SIZES",
@@ -33,6 +33,7 @@ __all__ = [
     "new_registry",
     "watch_calls",
     "watch_executions",
+    "watch_trainings",
 ]
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -236,3 +237,35 @@ def watch_executions(
         read: Gives the figures of each loaded model by its id; called when they are asked for.
     """
     registry.register(_Executions(read))
+
+
+class _Trainings(Collector):
+    """Trainings by state, counted when Prometheus asks."""
+
+    def __init__(self, count: Callable[[], Mapping[str, int]]) -> None:
+        self._count = count
+
+    def describe(self) -> Iterable[Metric]:
+        """What there will be, without a look at the store."""
+        return [GaugeMetricFamily("trainings", "Trainings by state", labels=["state"])]
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads; nothing while the store cannot be read."""
+        gauge = GaugeMetricFamily("trainings", "Trainings by state", labels=["state"])
+        try:
+            counts = self._count()
+        except KitfoxError:
+            return
+        for state, number in counts.items():
+            gauge.add_metric([state], number)
+        yield gauge
+
+
+def watch_trainings(registry: CollectorRegistry, count: Callable[[], Mapping[str, int]]) -> None:
+    """Offers how many trainings there are in each state.
+
+    Args:
+        registry: What Prometheus reads.
+        count: Gives the numbers by state; called when they are asked for.
+    """
+    registry.register(_Trainings(count))

@@ -1,6 +1,7 @@
 """Trainings of a running server are listed, shown, taken up again and kept, over REST and gRPC."""
 
 import io
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from tests.services.courses import MANAGE, CoursesServer, Hold, courses
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoursesServer]:
-    with courses(tmp_path_factory.mktemp("courses")) as running:
+    folder = tmp_path_factory.mktemp("courses")
+    with courses(folder, RUNTIME_METRICS_ENABLED="true") as running:
         yield running
 
 
@@ -162,6 +164,46 @@ def test_a_training_is_repeated_with_changes(server: CoursesServer) -> None:
     assert server.recited(changed["training_id"]) == "one"
     assert server.manage("repeat", training_id="nope").status == 404
     assert server.manage("repeat", training_id=training, model_name="a/b").status == 400
+
+
+def test_a_training_is_stopped_and_keeps_what_it_has(server: CoursesServer, hold: Hold) -> None:
+    training = server.begin("one", name="early", hold=str(hold), steps=9)
+    hold.begun()
+    assert server.managed("stop", training_id=training)["state"] in ("STOPPING", "COMPLETED")
+    shown = server.ended(training)
+    assert "stopped early" in shown["log_tail"]
+    assert "step 2" not in shown["log_tail"]
+    assert server.recited(training) == "one"
+    assert server.managed("stop", training_id=training)["state"] == "COMPLETED"  # once more
+    assert server.manage("stop", training_id="nope").status == 404
+
+
+def test_a_training_that_waits_has_nothing_to_keep(server: CoursesServer, hold: Hold) -> None:
+    busy = [server.begin("one", hold=str(hold)) for _ in range(2)]
+    hold.begun(2)
+    waiting = server.begin("two")
+    request = TrainingIdRequest(training_id=waiting)
+    assert server.call("Stop", request, TrainingDescription).state == "CANCELED"
+    hold.release()
+    for training in busy:
+        server.ended(training)
+
+
+def test_trainings_are_counted_by_state(server: CoursesServer, hold: Hold) -> None:
+    def counted(state: str) -> float:
+        url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            text = answer.read().decode()
+        (line,) = [line for line in text.splitlines() if f'trainings{{state="{state}"}}' in line]
+        return float(line.split()[1])
+
+    before = counted("RUNNING"), counted("COMPLETED")
+    training = server.begin("one", hold=str(hold))
+    hold.begun()
+    assert counted("RUNNING") == before[0] + 1
+    hold.release()
+    server.ended(training)
+    assert (counted("RUNNING"), counted("COMPLETED")) == (before[0], before[1] + 1)
 
 
 def test_the_log_is_read_in_parts(server: CoursesServer) -> None:

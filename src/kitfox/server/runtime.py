@@ -31,12 +31,13 @@ from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import CallGroups, Endpoints, make_endpoints
 from kitfox.server.failure import as_kitfox_error
 from kitfox.services import MethodTable, configured_table
+from kitfox.services.auto_promotion import AutoPromotion
 from kitfox.services.handlers import Services
 from kitfox.services.health import Health
 from kitfox.services.prediction_jobs import PredictionJobs, open_prediction_jobs
 from kitfox.services.reflection import Descriptions
 from kitfox.services.training_events import TrainingEvents
-from kitfox.services.trainings import TrainingService, open_trainings
+from kitfox.services.trainings import TrainingService, open_trainings, tell_ends
 from kitfox.services.warm_up import WarmUp
 
 __all__ = ["Runtime", "start_runtime"]
@@ -54,6 +55,7 @@ class Runtime:
     models: ModelManager
     trainings: TrainingService
     events: TrainingEvents
+    promotions: AutoPromotion
     jobs: PredictionJobs
     health: Health
     metrics_server: WSGIServer | None
@@ -107,9 +109,11 @@ async def start_runtime() -> Runtime:
     table = configured_table(config.runtime, protocols=True)
     registry = metrics.new_registry()
     runtime = _assemble(config, table, registry)
+    tell_ends(runtime.trainings, runtime.events, runtime.promotions)
     await asyncio.to_thread(runtime.trainings.scheduler.start)
     announce(config, [method for method in table if method.path in runtime.endpoints.rpcs])
     await _load_models(config.runtime, runtime)
+    runtime.tasks.append(asyncio.create_task(runtime.promotions.run()))
     await runtime.jobs.start()
     runtime.health.start()
     runtime.details = {"models": sorted(runtime.models.loaded)}
@@ -144,13 +148,15 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
     jobs = open_prediction_jobs(
         config, methods=table, models=models, store=trainings.store, explain=as_kitfox_error
     )
-    events = TrainingEvents(trainings)
+    events, promotions = TrainingEvents(trainings), AutoPromotion(trainings, models)
     calls = CallGroups(config.server)
     metrics.watch_calls(registry, lambda: len(calls.clients), lambda: calls.probes)
+    metrics.watch_trainings(registry, trainings.counts)
     services = Services(
         models=models,
         trainings=trainings,
         events=events,
+        promotions=promotions,
         jobs=jobs,
         health=health,
         descriptions=Descriptions(table),
@@ -169,6 +175,7 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
         models=models,
         trainings=trainings,
         events=events,
+        promotions=promotions,
         jobs=jobs,
         health=health,
         metrics_server=_open_metrics(config, registry),

@@ -24,6 +24,7 @@ from kitfox.interfaces.runtime.data_model import (
 )
 from kitfox.models import LoadedModel, ModelManager, ModelStore
 from kitfox.modules import GrpcRequestContext, ModuleBase, module_registry
+from kitfox.services.auto_promotion import AutoPromotion
 from kitfox.services.health import Health
 from kitfox.services.inference import InferenceHandler, StreamingInferenceHandler
 from kitfox.services.job_states import WIRE_STATES
@@ -51,7 +52,7 @@ _MANAGEMENT = {
     *(Purpose.QUARANTINE_LIST, Purpose.QUARANTINE_CLEAR),
 }
 _TRAININGS = {
-    *(Purpose.TRAINING_LIST, Purpose.TRAINING_SHOW, Purpose.TRAINING_LOG),
+    *(Purpose.TRAINING_LIST, Purpose.TRAINING_SHOW, Purpose.TRAINING_LOG, Purpose.TRAINING_STOP),
     *(Purpose.TRAINING_RETRY, Purpose.TRAINING_REPEAT, Purpose.TRAINING_PIN),
 }
 
@@ -134,16 +135,25 @@ class TrainingManagement:
     Args:
         trainings: The trainings.
         models: Where a model is loaded that a training has replaced, perhaps.
+        promotions: What makes a trained model the current one, where that is done.
     """
 
-    def __init__(self, trainings: TrainingService, models: ModelManager) -> None:
+    def __init__(
+        self,
+        trainings: TrainingService,
+        models: ModelManager,
+        promotions: AutoPromotion | None = None,
+    ) -> None:
         self._trainings = trainings
         self._models = models
+        self._promotions = promotions
 
     async def status(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """The state of one training."""
         job = await asyncio.to_thread(self._trainings.get, fields.get("training_id", ""))
-        if job.state is JobState.COMPLETED and self._models.peek(job.model_name) is not None:
+        if self._promotions and job.state is JobState.COMPLETED and job.promotion == "wanted":
+            await self._promotions.settle(_REFRESH_SECONDS)
+        elif job.state is JobState.COMPLETED and self._models.peek(job.model_name) is not None:
             await self._follow(job.model_name)
         return _status(job)
 
@@ -230,6 +240,7 @@ class Services:
     models: ModelManager
     trainings: TrainingService
     events: TrainingEvents
+    promotions: AutoPromotion
     jobs: Predictions
     health: Health
     descriptions: Descriptions
@@ -264,9 +275,9 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
             assert method.module is not None, method.name  # noqa: S101 -- the table's promise
             return TrainingHandler(method.module, services.trainings, models.store)
         case Purpose.TRAINING_STATUS:
-            return TrainingManagement(services.trainings, models).status
+            return TrainingManagement(services.trainings, models, services.promotions).status
         case Purpose.TRAINING_CANCEL:
-            return TrainingManagement(services.trainings, models).cancel
+            return TrainingManagement(services.trainings, models, services.promotions).cancel
         case Purpose.TRAINING_FOLLOW:
             return services.events.follow
         case Purpose.TRAINING_DOWNLOAD:

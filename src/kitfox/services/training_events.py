@@ -6,6 +6,7 @@ the log where it was.
 """
 
 import asyncio
+import contextlib
 import datetime
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from pathlib import Path
@@ -84,6 +85,11 @@ class TrainingEvents:
         self._followed: dict[str, _Followed] = {}
         self._task: asyncio.Task[None] | None = None
         self._draining = False
+        self._hurry = asyncio.Event()
+
+    def look(self) -> None:
+        """To be called when a training has ended: whoever follows it is told at once."""
+        self._hurry.set()
 
     def drain(self) -> None:
         """The server is about to stop: all who follow are told so."""
@@ -150,7 +156,9 @@ class TrainingEvents:
     async def _watch(self) -> None:
         """Looks at all that are followed, as long as there are any."""
         while self._followed:
-            await asyncio.sleep(self._period)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._period)
+            self._hurry.clear()
             try:
                 found = await asyncio.to_thread(self._look, list(self._followed))
             except Exception:

@@ -48,6 +48,7 @@ class TrainingRecords:
             Purpose.TRAINING_LIST: self._list,
             Purpose.TRAINING_SHOW: self._show,
             Purpose.TRAINING_LOG: self._log,
+            Purpose.TRAINING_STOP: self._stop,
             Purpose.TRAINING_RETRY: self._retry,
             Purpose.TRAINING_REPEAT: self._repeat,
             Purpose.TRAINING_PIN: self._pin,
@@ -89,6 +90,10 @@ class TrainingRecords:
             limit=fields.get("limit") or _LOG_PART,
         )
         return TrainingLog(text=part.text, next_offset=part.next_offset)
+
+    async def _stop(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
+        job = await asyncio.to_thread(self._trainings.stop, fields.get("training_id") or "")
+        return await self._described(job.id)
 
     async def _retry(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         job = await asyncio.to_thread(

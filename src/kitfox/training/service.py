@@ -24,7 +24,7 @@ from kitfox.training.jobs import (
     Library,
 )
 from kitfox.training.log_parts import LogPart, read_part
-from kitfox.training.publication import trainer
+from kitfox.training.publication import newest_checkpoint, trainer
 from kitfox.training.redaction import Redactions
 from kitfox.training.scheduler import Scheduler, log_folder
 from kitfox.training.store import JobStore
@@ -58,6 +58,7 @@ class TrainingService:
         retries: How often a training whose worker died is begun again, unless it says otherwise.
         promote: Whether a model becomes the current version of its name, unless its training says
             otherwise.
+        promotable: Whether that takes a step of its own.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class TrainingService:
         working_dir: Path | str = "",
         retries: int = 0,
         promote: bool = False,
+        promotable: bool = True,
     ) -> None:
         self.store = store
         self.scheduler = scheduler
@@ -82,6 +84,7 @@ class TrainingService:
         self.working_dir = str(Path(working_dir).absolute())
         self._retries = retries
         self._promote = promote
+        self._promotable = promotable
         self._logs = log_folder(store, self.output_dir)
         self._redact = Redactions(store.parameters)
         self._read: Counter[str] = Counter()
@@ -137,7 +140,7 @@ class TrainingService:
             created=datetime.datetime.now(datetime.UTC),
             priority=options.priority,
             retries=self._retries if retries is None else retries,
-            promotion="wanted" if promote else "",
+            promotion="wanted" if promote and self._promotable else "",
             resume_path=options.resume_path,
             retry_of=options.retry_of,
             again_of=options.again_of,
@@ -185,6 +188,10 @@ class TrainingService:
         )
         return [self._shown(job) for job in found]
 
+    def counts(self) -> dict[str, int]:
+        """How many trainings there are, by the name of their state."""
+        return {state.value: number for state, number in self.store.counts().items()}
+
     def these(self, training_ids: Collection[str]) -> dict[str, Job]:
         """Those of some trainings that are there, by their ids, as in a page."""
         return {job.id: self._shown(job) for job in self.store.these(training_ids)}
@@ -192,6 +199,10 @@ class TrainingService:
     def cancel(self, training_id: str) -> Job:
         """Ends a training that has not ended; gives it as it is then, maybe CANCELING still."""
         return self._shown(self.scheduler.cancel(training_id))
+
+    def stop(self, training_id: str) -> Job:
+        """Asks a training to end early and to keep what it has; one that waits is CANCELED."""
+        return self._shown(self.scheduler.stop_job(training_id))
 
     def retry(self, training_id: str, *, request_id: str = "") -> Job:
         """Takes up again a training that failed or was ended, as a new one.
@@ -209,10 +220,10 @@ class TrainingService:
                 f"Training {old.id} is {old.state}: only one that failed or was ended can be taken "
                 f"up again, and this one {what}"
             )
-        place = Path(old.checkpoint) if old.checkpoint else None
+        place = newest_checkpoint(old)
         job = replace(
             self._like(old),
-            resume_path=str(place) if place and place.is_dir() else old.resume_path,
+            resume_path=str(place) if place else old.resume_path,
             retry_of=old.id,
             request_id=request_id,
         )
