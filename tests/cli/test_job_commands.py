@@ -1,6 +1,5 @@
 """`kitfox train` and `kitfox jobs` say and do the same with a running server and without."""
 
-import json
 import re
 import shutil
 import signal
@@ -140,15 +139,20 @@ def test_one_is_ended(server: CoursesServer, shell: CommandLines, data: Path, ho
 
 def test_one_is_repeated_from_its_record(shell: CommandLines, data: Path) -> None:
     first = id_in(shell.run(f"train Pupil --data {data} --name twice --set steps=3 --follow"))
-    second = id_in(shell.run(f"train --again {first} --follow"))
+    same = shell.run(f"train --again {first} --follow")
+    second = id_in(same)
     third = id_in(shell.run(f"train --again {first} --name other --set steps=5 --follow"))
     texts = [found for _, found in shell.try_all(*(f"jobs show {i}" for i in (second, third)))]
     assert shown(texts[0])["again_of"] == shown(texts[1])["again_of"] == first
     assert shown(texts[0])["progress"] == "100% step 3 of 3 loss=0.3333"
     assert shown(texts[1])["progress"] == "100% step 5 of 5 loss=0.2"
     assert shown(texts[1])["model_name"] == "other"
-    assert json.dumps(str(data)) in texts[0]
-    assert json.dumps(str(data)) in texts[1]
+    digests = [re.findall(r"2 rows, 32 bytes, sha256 ([0-9a-f]{64})", text) for text in texts]
+    assert digests[0] == digests[1] != []
+    assert "is not what" not in same
+    data.write_text('{"text": "three"}\n')
+    other = shell.run(f"train --again {first} --follow")
+    assert f"lines: {data} is not what training {first} had" in other
 
 
 def test_what_cannot_be_done_is_told(shell: CommandLines, data: Path) -> None:

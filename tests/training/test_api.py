@@ -141,7 +141,7 @@ def test_what_cannot_be_trained_is_refused_at_once(
     assert "takes no stream of data" in said["no stream"]
     assert "rows[1]" in said["row"]
     assert "must not contain '/'" in said["name"]
-    assert list((tmp_path / "training_output").glob("*.data/*")) == []
+    assert list((tmp_path / "training_output").rglob("*.data")) == []
 
 
 def test_a_training_outlives_the_script(run: Callable[[str], Any], tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Arguments of `train` as Python values, and read back as a worker reads them."""
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -11,8 +12,9 @@ from kitfox.data import DataStream
 from kitfox.errors import InvalidArgument, ValidationError
 from kitfox.modules import MethodSignature
 from kitfox.modules.signature import read_signature
+from kitfox.training import Job
 from kitfox.training.arguments import decode_arguments
-from kitfox.training.given_values import read_given
+from kitfox.training.given_values import carry_over, data_folder, read_given
 
 from .trainers import Counter, Empty, Row
 
@@ -133,3 +135,26 @@ def test_a_real_module_takes_them_too(tmp_path: Path) -> None:
     assert Counter.TRAIN_SIGNATURE is not None
     given = read_given(Counter.TRAIN_SIGNATURE, {"rows": ROWS, "factor": 3}, folder=tmp_path)
     assert given.parameters["factor"] == 3
+
+
+def test_a_repetition_has_the_same_files_under_names_of_its_own(
+    tmp_path: Path, make_job: Callable[..., Job]
+) -> None:
+    first = make_job(id="first", log_path=str(tmp_path / "first.log"))
+    values = {"rows": ROWS, "base": Empty("kept"), "words": [str(tmp_path)]}
+    given = read_given(SIGNATURE, values, folder=data_folder(first.log_path))
+    again = make_job(
+        id="again",
+        log_path=str(tmp_path / "again.log"),
+        parameters=json.dumps(given.parameters),
+        model_paths=given.model_paths,
+    )
+    carried = carry_over(again, "first")
+    shutil.rmtree(data_folder(first.log_path))
+    found = decode_arguments(
+        SIGNATURE, json.loads(carried.parameters or ""), model_paths=carried.model_paths
+    )
+    assert list(found["rows"]) == ROWS
+    assert found["base"].value == "kept"
+    assert found["words"] == [str(tmp_path)]
+    assert carry_over(again, "nobody") == again

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kitfox.errors import FailedPrecondition, JobNotFound
 from kitfox.training import Job, JobFilter, JobState, JobStore, RetentionRules, publication
+from kitfox.training.given_values import data_folder
 from kitfox.training.jobs import TERMINAL
 from kitfox.training.retention import Retention
 from tests.training.retention_crashes import EVERYTHING, make_training
@@ -81,6 +82,18 @@ def test_what_an_unfinished_training_needs_stays(
     assert all(path.exists() for path in files_of(job))
     store.move("user", [JobState.QUEUED], JobState.CANCELED)
     assert retention.sweep() == 2
+
+
+def test_data_that_a_caller_gave_goes_too(
+    store: JobStore, retention: Retention, tmp_path: Path
+) -> None:
+    job = make_training(tmp_path, "a")
+    data = data_folder(job.log_path)
+    data.mkdir()
+    (data / "rows.jsonl").write_text("{}\n")
+    store.add(job)
+    assert retention.sweep() == 1
+    assert not data.exists()
 
 
 def test_what_is_kept_for_other_reasons_stays(store: JobStore, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from kitfox.training.attendance import Attendance
 from kitfox.training.given_values import data_folder, read_given
 from kitfox.training.jobs import TERMINAL, Job, JobOptions, JobState, Library, Progress
 from kitfox.training.opening import library_of, open_scheduler
-from kitfox.training.scheduler import Scheduler
+from kitfox.training.scheduler import Scheduler, log_folder
 from kitfox.training.service import TrainingService
 from kitfox.training.store import JobStore
 
@@ -192,7 +192,7 @@ def train(
         retries=config.training.retries,
     )
     job_id = str(uuid.uuid4())
-    folder = data_folder(embedded.store, place) / job_id
+    folder = data_folder(log_folder(embedded.store, place) / f"{job_id}.log")
     try:
         given = read_given(signature, values, folder=folder)
         job = service.start(

@@ -6,9 +6,10 @@ model as a model folder. The job's folder goes when the job does.
 
 import json
 import os
+import shutil
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,9 @@ from kitfox.errors import InvalidArgument, ValidationError
 from kitfox.modules import MethodSignature, ModuleBase
 from kitfox.modules.parameters import stream_element, without_none
 from kitfox.modules.publication import make_folder, sync_folder
-from kitfox.training.database import SqliteDatabase
-from kitfox.training.store import JobStore
+from kitfox.training.jobs import Job
 
-__all__ = ["GivenValues", "data_folder", "read_given"]
+__all__ = ["GivenValues", "carry_over", "data_folder", "read_given"]
 
 _EXTENSIONS = (".csv", ".json", ".jsonl", ".parquet")
 
@@ -36,12 +36,48 @@ class GivenValues:
     """The folder of each model that they name by id."""
 
 
-def data_folder(store: JobStore, otherwise: Path) -> Path:
-    """Where the data of a store's jobs lies that callers gave as Python objects."""
-    database = store.database
-    if isinstance(database, SqliteDatabase):
-        return database.path.with_name(database.path.name + ".data")
-    return otherwise / ".data"
+def data_folder(log_path: Path | str) -> Path:
+    """Where the data of a job lies that its caller gave as Python objects: beside its log."""
+    return Path(f"{str(log_path).removesuffix('.log')}.data")
+
+
+def carry_over(job: Job, origin: str) -> Job:
+    """A job that takes up or repeats another, with data of its own: the other may be removed.
+
+    Nothing is copied: the files of both are the same ones.
+
+    Args:
+        job: The later job, as it is to be accepted.
+        origin: The id of the earlier one.
+    """
+    before, now = (
+        data_folder(Path(job.log_path).with_name(f"{origin}.log")),
+        data_folder(job.log_path),
+    )
+    if not before.is_dir():
+        return job
+    shutil.copytree(before, now, copy_function=_link)
+    sync_folder(now.parent)
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(f"{before}{os.sep}"):
+            return f"{now}{value.removeprefix(str(before))}"
+        if isinstance(value, dict):
+            return {key: moved(item) for key, item in value.items()}
+        return [moved(item) for item in value] if isinstance(value, list) else value
+
+    return replace(
+        job,
+        parameters=json.dumps(moved(json.loads(job.parameters or "{}"))),
+        model_paths=moved(dict(job.model_paths)),
+    )
+
+
+def _link(source: str, place: str) -> None:
+    try:
+        os.link(source, place)
+    except OSError:  # a file system without links
+        shutil.copy2(source, place)
 
 
 def read_given(

@@ -15,6 +15,7 @@ from kitfox import logs
 from kitfox.errors import FailedPrecondition
 from kitfox.modules.publication import remove_tree, sync_folder
 from kitfox.training import publication
+from kitfox.training.given_values import data_folder
 from kitfox.training.jobs import TERMINAL, Job, JobState, RetentionRules
 from kitfox.training.store import JobStore
 
@@ -180,7 +181,7 @@ def _files(job: Job) -> list[Path]:
     return [
         *([place] if is_own else []),
         publication.checkpoint_root(job),
-        *([Path(job.log_path)] if job.log_path else []),
+        *([Path(job.log_path), data_folder(job.log_path)] if job.log_path else []),
     ]
 
 
@@ -199,6 +200,7 @@ def _remove_files(job: Job) -> None:
     remove_tree(trash)
     publication.discard(job, checkpoints=True)
     if job.log_path:
+        remove_tree(data_folder(job.log_path))
         remove_tree(Path(job.log_path))
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from kitfox.errors import FailedPrecondition, InvalidArgument, JobNotFound
 from kitfox.modules import module_registry
+from kitfox.modules.publication import remove_tree
+from kitfox.training.given_values import carry_over, data_folder
 from kitfox.training.jobs import (
     TERMINAL,
     Job,
@@ -377,7 +379,13 @@ class TrainingService:
             overwrite=not self.save_with_id,
             log_path=str(self._logs / f"{job_id}.log"),
         )
-        self.scheduler.submit(placed)
+        if origin := placed.retry_of or placed.again_of:
+            placed = carry_over(placed, origin)
+        try:
+            self.scheduler.submit(placed)
+        except BaseException:
+            remove_tree(data_folder(placed.log_path))
+            raise
         return placed
 
     def _like(self, old: Job) -> Job:
