@@ -236,9 +236,18 @@ class ResourceExhausted(KitfoxError):
 
     Args:
         message: Which bound, its value, and the setting that changes it.
+        retry_after: In how many seconds the same request may be accepted; None where trying again
+            does not help, or nobody knows.
+        code: The status, where it differs from the class's own.
     """
 
     code = Code.RESOURCE_EXHAUSTED
+
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, code: Code | None = None
+    ) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class DiskFull(ResourceExhausted):

@@ -9,10 +9,12 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import (  # type: ignore[import-untyped] # it has no types
+from google.rpc import error_details_pb2  # type: ignore[import-untyped] # it has no types
+from grpc_health.v1 import (  # type: ignore[import-untyped] # as above
     health_pb2,
     health_pb2_grpc,
 )
+from grpc_status import rpc_status  # type: ignore[import-untyped] # as above
 
 from tests.abuse.conftest import (
     ENGINES,
@@ -54,9 +56,10 @@ def running(
 
 @pytest.fixture
 def server(running: Victim) -> Iterator[Victim]:
-    pace, running.before = running.pace(), running.memory()
+    before = running.state()
+    running.before = before.memory
     yield running
-    is_unharmed(running, pace)
+    is_unharmed(running, before)
 
 
 @contextlib.contextmanager
@@ -90,6 +93,9 @@ def test_more_calls_than_are_worked_on(server: Victim) -> None:
         assert f"{CALLS} requests" in text
         assert "server.max_concurrent_requests" in text
     assert (rest.status, rest.headers["retry-after"]) == (429, "1")
+    retry = error_details_pb2.RetryInfo()
+    assert rpc_status.from_call(error).details[0].Unpack(retry)
+    assert retry.retry_delay.seconds == 1
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
     assert server.http("POST", ONE_ROUTE, body).status == 200
 

@@ -1,5 +1,7 @@
 """The details of a failure, as the stock libraries read them."""
 
+import asyncio
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,8 +26,10 @@ from kitfox.errors import (
     InvalidArgument,
     KitfoxError,
     ModelNotFound,
+    ResourceExhausted,
     ValidationError,
 )
+from kitfox.server.answers import send_failure
 from kitfox.server.error_details import status_details
 from tests.conftest import Server
 
@@ -68,6 +72,7 @@ def test_each_field_at_fault_is_a_violation(fields: list[FieldError]) -> None:
     [
         InvalidArgument("wrong"),
         Internal("a defect"),
+        ResourceExhausted("the message is too large"),
         ModelNotFound("fox"),
         KitfoxError("odd", code=Code.ABORTED),
         ValidationError.at((), "no message at all"),
@@ -75,6 +80,28 @@ def test_each_field_at_fault_is_a_violation(fields: list[FieldError]) -> None:
 )
 def test_other_failures_have_none(failure: KitfoxError) -> None:
     assert status_details(failure, "a1b2") is None
+
+
+@pytest.mark.parametrize("seconds", [0.25, 1.0, 90.5])
+def test_who_reached_a_limit_learns_when_to_try_again(seconds: float) -> None:
+    """Over both protocols, in their own words."""
+    failure = ResourceExhausted("the queue is full", seconds)
+    status = status_pb2.Status.FromString(status_details(failure, "a1b2"))
+    assert (status.code, status.message) == (Code.RESOURCE_EXHAUSTED, "the queue is full")
+    retry, info = error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
+    assert status.details[0].Unpack(retry)
+    assert status.details[1].Unpack(info)
+    assert retry.retry_delay.ToMilliseconds() == seconds * 1000
+    assert info.request_id == "a1b2"
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(send_failure(send, failure, "a1b2"))
+    assert sent[0]["status"] == 429
+    assert dict(sent[0]["headers"])[b"retry-after"] == b"%d" % max(1, math.ceil(seconds))
 
 
 @pytest.mark.parametrize("count", [1, 10, 30, 100, 10_000])
@@ -94,8 +121,8 @@ def test_they_never_outgrow_a_trailer(count: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def channel(server: Server) -> Iterator[grpc.Channel]:
-    with server.channel() as made:
+def channel(each_server: Server) -> Iterator[grpc.Channel]:
+    with each_server.channel() as made:
         yield made
 
 

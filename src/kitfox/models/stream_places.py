@@ -8,6 +8,8 @@ from kitfox.errors import ResourceExhausted
 
 __all__ = ["StreamPlaces"]
 
+_TRY_AGAIN_SECONDS = 1.0
+
 # No model gets more than this part of the places that others leave: theirs are never all taken.
 _SHARE = 0.75
 
@@ -40,7 +42,8 @@ class StreamPlaces:
             whose = f"{taken} of them of model {name!r}, "
             raise ResourceExhausted(
                 f"{self._all} calls with a stream of requests are being worked on, {whose}and no "
-                "more are taken (setting server.max_concurrent_streams); try again later"
+                "more are taken (setting server.max_concurrent_streams); try again later",
+                _TRY_AGAIN_SECONDS,
             )
         self._taken[model] = taken + 1
         self._all += 1

@@ -5,6 +5,7 @@ Only here are HTTP's numbers. Error bodies have the shapes that caikit's clients
 `{"detail"}` for a request that is refused before any method looks at it.
 """
 
+import math
 from typing import Any
 
 import msgspec
@@ -45,7 +46,6 @@ HTTP_STATUS = {
     Code.DEADLINE_EXCEEDED: 504,
 }
 _TRY_AGAIN = {429, 503}
-_RETRY_AFTER = (b"retry-after", b"1")
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _MOST_SHOWN = 256
 
@@ -122,8 +122,14 @@ async def send_failure(send: Send, failure: KitfoxError, request_id: str) -> Non
         return
     content = failure_content(failure, request_id)
     if content["code"] in _TRY_AGAIN:
-        headers.append(_RETRY_AFTER)
+        headers.append((b"retry-after", b"%d" % _pause(failure)))
     await send_body(send, content["code"], headers, _encode(content))
+
+
+def _pause(failure: KitfoxError) -> int:
+    """For how many seconds a client is to wait before it tries again."""
+    seconds = failure.retry_after if isinstance(failure, ResourceExhausted) else None
+    return 1 if seconds is None else max(1, math.ceil(seconds))
 
 
 # Failures for which HTTP has a number of its own.

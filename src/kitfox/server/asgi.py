@@ -8,6 +8,7 @@ from kitfox.errors import Cancelled, DeadlineExceeded, ResourceExhausted
 
 __all__ = [
     "BY_NAME",
+    "TRY_AGAIN_SECONDS",
     "BodyRoom",
     "BodyTooLarge",
     "BodyTooSlow",
@@ -36,6 +37,9 @@ Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BY_NAME = "kitfox.headers"
 """Where a scope keeps its headers by name, once somebody has gone through them."""
+
+TRY_AGAIN_SECONDS = 1.0
+"""When there may be room again where requests come and go."""
 
 _LONGEST_REQUEST_ID = 128
 
@@ -87,7 +91,8 @@ class BodyRoom:
         if self._held + size > self._limit:
             raise ResourceExhausted(
                 f"{self._limit} bytes of requests are being collected and no more are taken "
-                "(setting server.max_buffered_size); try again later"
+                "(setting server.max_buffered_size); try again later",
+                TRY_AGAIN_SECONDS,
             )
         self._held += size
 

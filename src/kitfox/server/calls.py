@@ -21,7 +21,7 @@ from typing import Any, Self
 from kitfox.config import Server
 from kitfox.errors import Cancelled, DeadlineExceeded, ResourceExhausted
 from kitfox.logs import current_request
-from kitfox.server.asgi import BodyRoom, BodyTooSlow, Message, Receive
+from kitfox.server.asgi import TRY_AGAIN_SECONDS, BodyRoom, BodyTooSlow, Message, Receive
 from kitfox.server.conversions import Conversions
 from kitfox.services.methods import Context
 
@@ -62,7 +62,8 @@ class Calls:
         if len(self._open) >= self._limit:
             raise ResourceExhausted(
                 f"{self._limit} requests are being worked on and no more are taken "
-                "(setting server.max_concurrent_requests); try again later"
+                "(setting server.max_concurrent_requests); try again later",
+                TRY_AGAIN_SECONDS,
             )
         return Call(self, context)
 

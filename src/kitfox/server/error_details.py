@@ -1,13 +1,13 @@
-"""What a client's program may read of a failure: `google.rpc.Status` with the fields at fault.
+"""What a client's program may read of a failure: `google.rpc.Status` with details.
 
-It travels in the trailer `grpc-status-details-bin`. Its few messages are written here by hand, so
-that no generated code takes the names of Google's error model in protobuf's pool, which a library
-may need for itself.
+They are the fields at fault, or the time after which to try again, and travel in the trailer
+`grpc-status-details-bin`. The few messages are written here by hand, so that no generated code
+takes the names of Google's error model in protobuf's pool, which a library may need for itself.
 """
 
 from collections.abc import Iterator
 
-from kitfox.errors import FieldError, KitfoxError, ValidationError
+from kitfox.errors import FieldError, KitfoxError, ResourceExhausted, ValidationError
 
 __all__ = ["status_details"]
 
@@ -19,18 +19,21 @@ _MOST_BYTES = 3072
 def status_details(failure: KitfoxError, request_id: str) -> bytes | None:
     """The serialized `google.rpc.Status` of a failure; None where it would tell nothing new.
 
-    It tells of a `ValidationError` which fields are wrong (`google.rpc.BadRequest`) and the id that
-    the log knows the request by (`google.rpc.RequestInfo`). Fields that would make it too large for
-    a trailer are left out, the last ones first.
+    It tells of a `ValidationError` which fields are wrong (`google.rpc.BadRequest`), of a limit
+    that was reached when to try again (`google.rpc.RetryInfo`), and the id that the log knows the
+    request by (`google.rpc.RequestInfo`). Fields that would make it too large for a trailer are
+    left out, the last ones first.
 
     Args:
         failure: What the client is told.
         request_id: Of the call.
     """
-    if not isinstance(failure, ValidationError):
-        return None
     status = _number(1, failure.code) + _text(2, failure.message)
     info = _detail("RequestInfo", _text(1, request_id))
+    if isinstance(failure, ResourceExhausted) and failure.retry_after is not None:
+        return status + _detail("RetryInfo", _bytes(1, _duration(failure.retry_after))) + info
+    if not isinstance(failure, ValidationError):
+        return None
     room = _MOST_BYTES - len(status) - len(info)
     violations = _fitting(failure.fields, room)
     if not violations:
@@ -54,6 +57,12 @@ def _violations(fields: tuple[FieldError, ...]) -> Iterator[bytes]:
             reason = field.kind.upper().replace("-", "_").replace(" ", "_")
             parts = _text(1, field.where) + _text(2, field.message) + _text(3, reason)
             yield _bytes(1, parts)
+
+
+def _duration(seconds: float) -> bytes:
+    """A `google.protobuf.Duration`."""
+    whole, part = divmod(round(seconds * 1000), 1000)
+    return _number(1, whole) + _number(2, part * 1_000_000)
 
 
 def _detail(name: str, message: bytes) -> bytes:
