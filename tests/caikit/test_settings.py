@@ -183,14 +183,14 @@ def test_a_process_that_is_started_has_the_same_settings(tmp_path: Path) -> None
 
 
 def test_the_server_gets_what_it_knows(caplog: pytest.LogCaptureFixture) -> None:
-    settings = make(runtime={"library": "example", "use_abortable_threads": True}, mine={"x": 1})
+    settings = make(runtime={"library": "example", "my_key": True}, mine={"x": 1})
     with caplog.at_level(logging.DEBUG, "kitfox.SETTINGS"):
         found = server_overrides(settings.current, search_path=["/library"])
     assert found["runtime"] == {"library": "example", "python_path": ["/library"]}
     assert "mine" not in found
     assert {record.getMessage().rpartition(" ")[2] for record in caplog.records} == {
         "mine",
-        "runtime.use_abortable_threads",
+        "runtime.my_key",
     }
     assert len(caplog.records) == 2
     assert config.load(environ={}, overrides=found).runtime.library == "example"

@@ -208,7 +208,7 @@ def test_main_hands_the_settings_to_the_server(project: Path, run_caikit: Run, s
     assert runtime["python_path"][0] == str(project)
     assert runtime["python_path"][-1] == str(project / "library")
     assert not any("lib-dynload" in path for path in runtime["python_path"])
-    assert "use_abortable_threads" not in runtime
+    assert runtime["use_abortable_threads"] is True
     assert found["overrides"]["log"]["level"] == "debug"
     assert found["child"]["my_section"] == {"x": 1}
     assert found["child"]["runtime"]["use_abortable_threads"] is True

@@ -135,12 +135,17 @@ def test_the_document_tells_of_both(server: ManagedServer) -> None:
 def test_libraries_are_a_list_or_text_and_do_not_contradict_each_other(
     server: ManagedServer,
 ) -> None:
-    text, listed, clash, named = tables_of(
+    text, listed, clash, named, jobless, odd = tables_of(
         server.project,
         {"library": "example, second"},
         {"library": ["example", "second"]},
         {"library": "example,rival"},
         {"library": "example,second", "service_generation": {"domain": "Both"}},
+        {"library": "second", "service_generation": {"enable_inference_jobs": False}},
+        {
+            "library": "second",
+            "service_generation": {"enable_inference": False, "enable_inference_jobs": True},
+        },
     )
     assert text == listed
     assert "caikit.runtime.Example.ExampleTrainingService" in text["services"]
@@ -153,3 +158,6 @@ def test_libraries_are_a_list_or_text_and_do_not_contradict_each_other(
         "rename a task"
     )
     assert "runtime.library has several: example, second" in named["error"]
+    assert "/api/v1/task/count" in jobless["routes"]
+    assert not any("job" in name.lower() for name in jobless["routes"] + jobless["services"])
+    assert "enable_inference_jobs is true and enable_inference is false" in odd["error"]

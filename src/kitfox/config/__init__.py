@@ -31,6 +31,7 @@ from kitfox.config.sections import (
     TlsServer,
     Training,
     TrainingOutput,
+    VersionInfo,
     parse_bytes,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "TlsServer",
     "Training",
     "TrainingOutput",
+    "VersionInfo",
     "describe",
     "layer_execution",
     "load",

@@ -96,6 +96,7 @@ class ServiceGeneration(Section, frozen=True):
 
     enable_inference: bool = True
     enable_training: bool = True
+    enable_inference_jobs: bool | None = None
     package: str = ""
     domain: str = ""
 
@@ -127,6 +128,13 @@ class Batching(Section, frozen=True):
     collect_delay_s: Seconds = 0
 
 
+class VersionInfo(Section, frozen=True):
+    """What `/info/version` tells."""
+
+    runtime_image: str = ""
+    python_packages: dict[str, bool | str] = {}
+
+
 class Runtime(Section, frozen=True):
     """The server and what it serves; the names are caikit's."""
 
@@ -141,6 +149,7 @@ class Runtime(Section, frozen=True):
     load_threads: Positive | None = 2
     wait_for_initial_model_loads: bool = True
     server_thread_pool_size: Positive = 100
+    use_abortable_threads: bool | None = None
     tls: Tls = Tls()
     grpc: Grpc = Grpc()
     http: Http = Http()
@@ -148,6 +157,7 @@ class Runtime(Section, frozen=True):
     training: TrainingOutput = TrainingOutput()
     service_generation: ServiceGeneration = ServiceGeneration()
     batching: dict[str, Batching] = {}
+    version_info: VersionInfo = VersionInfo()
 
     @property
     def libraries(self) -> list[str]:

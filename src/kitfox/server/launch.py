@@ -36,6 +36,7 @@ def launch(*files: Path | str, overrides: Mapping[str, Any] | None = None) -> in
     try:
         settings = config.load(*files, overrides=overrides)
         logs.setup(settings.log)
+        _tell_of_idle_keys(settings)
         engine = choose(settings.server.engine)
         settings = _with_ports(settings)
         options = _options(settings)
@@ -52,6 +53,16 @@ def launch(*files: Path | str, overrides: Mapping[str, Any] | None = None) -> in
         runtime.http.server_shutdown_grace_period_seconds,
     )
     return run(options, _handed_over(settings), drain_seconds)
+
+
+def _tell_of_idle_keys(settings: Config) -> None:
+    """Logs which keys of caikit's are configured that change nothing here."""
+    if settings.runtime.use_abortable_threads is not None:
+        log.info(
+            "runtime.use_abortable_threads has no effect: a call whose client is gone is always "
+            "cancelled, and a method in a thread learns it from its context",
+            extra={"log_code": "<KFX40013I>"},
+        )
 
 
 def _run_envoy(options: Options, variables: Mapping[str, str], drain_seconds: float) -> int:

@@ -160,6 +160,7 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
         jobs=jobs,
         health=health,
         descriptions=Descriptions(table),
+        versions=config.runtime.version_info,
     )
     endpoints = make_endpoints(
         table,

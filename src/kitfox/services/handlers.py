@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import importlib.metadata
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import kitfox
+from kitfox.config import VersionInfo
 from kitfox.data import DataObjectBase
 from kitfox.errors import InvalidArgument, ModelNotFound
 from kitfox.interfaces.runtime.data_model import (
@@ -179,35 +181,60 @@ class TrainingManagement:
 
 
 class Information:
-    """Tells what runs here."""
+    """Tells what runs here.
 
-    def __init__(self, models: ModelManager) -> None:
+    Args:
+        models: The models.
+        versions: What the configuration says of versions.
+    """
+
+    def __init__(self, models: ModelManager, versions: VersionInfo) -> None:
         self._models = models
+        self._versions = versions
         self._packages: dict[str, str] | None = None
 
     async def runtime(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Versions of the server and of the packages that define modules."""
         if self._packages is None:  # looked up once, and not on the event loop: it reads the disk
-            self._packages = await asyncio.to_thread(_package_versions)
-        return RuntimeInfoResponse(runtime_version="", python_packages=self._packages)
+            asked = self._versions.python_packages
+            self._packages = await asyncio.to_thread(_package_versions, asked)
+        return RuntimeInfoResponse(
+            runtime_version=self._versions.runtime_image, python_packages=self._packages
+        )
 
     async def models(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
-        """The loaded models, or those of them that are named."""
-        loaded = self._models.loaded
-        names = fields.get("model_ids") or sorted(loaded)
+        """The models that are loaded or being loaded, or those of them that are named."""
+        loaded, loading = self._models.loaded, self._models.loading
+        names = fields.get("model_ids") or sorted({*loaded, *loading})
+        infos = []
         for name in names:
-            if name not in loaded:
+            if name in loaded:
+                infos.append(_model_info(loaded[name]))
+            elif name in loading:
+                unloaded: dict[str, Any] = {"name": name, "loaded": False}
+                infos.append(ModelInfo(**unloaded))
+            else:
                 raise ModelNotFound(name, loaded, "it is not loaded")
-        return ModelInfoResponse(models=[_model_info(loaded[name]) for name in names])
+        return ModelInfoResponse(models=infos)
 
 
-def _package_versions() -> dict[str, str]:
+def _package_versions(asked: Mapping[str, bool | str]) -> dict[str, str]:
+    """The versions of packages by name.
+
+    Args:
+        asked: Under `all`, whether to tell of every package that is installed; the others are
+            versions to be told as they are.
+    """
+    given = {name: str(value) for name, value in asked.items() if name != "all"}
+    if asked.get("all"):
+        every = {item.name: item.version for item in importlib.metadata.distributions()}
+        return every | {"kitfox": kitfox.__version__} | given
     versions = {"kitfox": kitfox.__version__}
     for cls in module_registry().values():
         name = cls.__module__.split(".")[0]
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    return versions
+    return versions | given
 
 
 def _model_info(model: LoadedModel) -> ModelInfo:
@@ -244,6 +271,7 @@ class Services:
     jobs: Predictions
     health: Health
     descriptions: Descriptions
+    versions: VersionInfo = field(default_factory=VersionInfo)
 
 
 def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
@@ -264,9 +292,9 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
         case Purpose.INFERENCE:
             return InferenceHandler(method, models)
         case Purpose.RUNTIME_INFO:
-            return Information(models).runtime
+            return Information(models, services.versions).runtime
         case Purpose.MODELS_INFO:
-            return Information(models).models
+            return Information(models, services.versions).models
         case Purpose.DEPLOY:
             return Deployment(models).deploy
         case Purpose.UNDEPLOY:

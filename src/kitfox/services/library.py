@@ -85,6 +85,7 @@ def build_table(
     route_prefix: str = "api/v1",
     inference: bool = True,
     training: bool = True,
+    jobs: bool = True,
     protocols: bool = False,
 ) -> MethodTable:
     """The methods that a library's modules give, and those that every server has.
@@ -95,6 +96,7 @@ def build_table(
         route_prefix: What every inference and training route starts with.
         inference: Whether to include the inference methods.
         training: Whether to include the training methods.
+        jobs: Whether to include the jobs of the inference methods, if those are included.
         protocols: Whether to include health, reflection and our own management of models and
             trainings: servers have them, and the files of a library do not tell of them.
 
@@ -108,8 +110,10 @@ def build_table(
     if inference:
         predictions = sorted(_inference(modules, names, prefix), key=lambda method: method.name)
         rows += predictions
-        rows += sorted(_jobs(predictions, names), key=lambda method: method.name)
-        services += [names.inference_service, names.job_service]
+        services.append(names.inference_service)
+        if jobs:
+            rows += sorted(_jobs(predictions, names), key=lambda method: method.name)
+            services.append(names.job_service)
     if training:
         rows += sorted(_training(modules, names, prefix), key=lambda method: method.name)
         services.append(names.training_service)

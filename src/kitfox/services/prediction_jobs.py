@@ -93,7 +93,8 @@ class PredictionJobs:
     """Starts inference jobs, tells how they go, gives their results, cancels them.
 
     Args:
-        methods: The method table; each of its unary inference methods can be done as a job.
+        methods: The method table; each of its unary inference methods can be done as a job, if it
+            has methods for jobs at all.
         models: Where loaded models are.
         store: The predictions in the job store.
         results: Where results are kept.
@@ -118,10 +119,12 @@ class PredictionJobs:
         self._store = store
         self._results = results
         self._explain = explain
+        rows = list(methods)
+        offers_jobs = any(method.purpose is Purpose.JOB_START for method in rows)
         self._predictions = {
             method.name: _Prediction(method, models)
-            for method in methods
-            if method.purpose is Purpose.INFERENCE and not method.is_streaming
+            for method in rows
+            if offers_jobs and method.purpose is Purpose.INFERENCE and not method.is_streaming
         }
         self.runner = JobRunner(
             store=store,

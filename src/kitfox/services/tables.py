@@ -37,6 +37,11 @@ def configured_table(settings: Runtime, *, protocols: bool = False) -> MethodTab
             "runtime.service_generation: domain and package name the services of one library, and "
             f"runtime.library has several: {', '.join(libraries)}"
         )
+    if generation.enable_inference_jobs and not generation.enable_inference:
+        raise InvalidArgument(
+            "runtime.service_generation: enable_inference_jobs is true and enable_inference is "
+            "false; jobs do what the inference methods do"
+        )
     tables = {}
     for library in libraries or [""]:
         import_library(library)
@@ -46,6 +51,7 @@ def configured_table(settings: Runtime, *, protocols: bool = False) -> MethodTab
             route_prefix=settings.http.route_prefix,
             inference=generation.enable_inference,
             training=generation.enable_training,
+            jobs=generation.enable_inference_jobs is not False,
             protocols=protocols,
         )
     return merge_tables(tables)
