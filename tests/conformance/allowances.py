@@ -34,6 +34,8 @@ def allowances(engine: str, library: str) -> list[Allowance]:
         found.append(_DATE)
     if library == "trainlab":
         found.append(_UNSET)
+    if library == "example":
+        found.append(_TRAINED_SIZE)
     return found
 
 
@@ -77,10 +79,15 @@ def _waiting(answer: dict[str, Any]) -> None:
             status["state"] = "RUNNING"
 
 
-def _model_sizes(answer: dict[str, Any]) -> None:
+def _trained_sizes(answer: dict[str, Any]) -> None:
     for value in _values(answer):
         for model in value.get("models", []):
-            model.pop("size", None)
+            if model.get("name") in _TRAINED_THERE:
+                model.pop("size", None)
+
+
+_TRAINED_THERE = {"t1"}
+"""The models whose files are not the recording's, but written by the training."""
 
 
 def _unset_numbers(answer: dict[str, Any]) -> None:
@@ -145,11 +152,6 @@ _ALWAYS = [
         remove=_waiting,
         by_chance=True,
     ),
-    Allowance(
-        name="model sizes",
-        reason="open: a model's size is not multiplied before model management is built",
-        remove=_model_sizes,
-    ),
 ]
 
 _DATE = Allowance(
@@ -162,4 +164,9 @@ _UNSET = Allowance(
     name="unset numbers",
     reason="an optional number of a data object that was not set is None; recorded was zero",
     remove=_unset_numbers,
+)
+_TRAINED_SIZE = Allowance(
+    name="size of a trained model",
+    reason="it comes from the bytes of its files, and the text of its config.yml is ours",
+    remove=_trained_sizes,
 )
