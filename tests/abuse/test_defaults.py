@@ -40,9 +40,10 @@ def running(
 
 @pytest.fixture
 def server(running: Victim) -> Iterator[Victim]:
-    pace, running.before = running.pace(), running.memory()
+    before = running.state()
+    running.before = before.memory
     yield running
-    is_unharmed(running, pace)
+    is_unharmed(running, before)
 
 
 @contextlib.contextmanager

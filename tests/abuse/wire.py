@@ -16,7 +16,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-__all__ = ["Answer", "Http1", "Http2", "frame", "http2_frame"]
+__all__ = ["Answer", "Http1", "Http2", "frame", "frames", "http2_frame"]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PATIENCE = 30.0
@@ -312,13 +312,14 @@ class Http2:
 
 def _goaway(data: bytes) -> int | None:
     """The error code of a frame that ends the connection, if there is one."""
-    for kind, content in _frames(data):
+    for kind, content in frames(data):
         if kind == 7 and len(content) >= 8:
             return int.from_bytes(content[4:8], "big")
     return None
 
 
-def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The kinds and contents of the HTTP/2 frames that came whole."""
     place = 0
     while place + 9 <= len(data):
         size = int.from_bytes(data[place : place + 3], "big")

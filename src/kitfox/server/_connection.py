@@ -174,6 +174,8 @@ class Connection:
             self._head_since = None
             if isinstance(self._protocol, Http1):
                 self._group.spawn(self._protocol.refuse, 408, headers_too_slow(options))
+            else:
+                self._group.spawn(self._protocol.turn_away)
         if _is_past(self._rests_since, options.idle_seconds, now):
             self._protocol.leave()
             self.close()
@@ -229,8 +231,8 @@ class Connection:
             self._protocol = Http2(self)
             await self._protocol.initiate()
             await self._protocol.handle(RawData(error.data))
-        if isinstance(self._protocol, Http2):
-            # A connection that trickles frames is one that rests.
+        if isinstance(self._protocol, Http2) and not self._protocol.is_amid:
+            # A connection that trickles whole frames is one that rests.
             self._head_since = None
 
     def _flush(self) -> None:

@@ -68,6 +68,8 @@ class Http2(H2Protocol):
         self._peer = peer
         self._waiting: dict[int, asyncio.Event] = {}
         self._is_leaving = False
+        self.is_amid = False
+        """Whether what came last was not the end of a frame, or of a request's headers."""
         self._requests = 0
         self._premature_resets = 0
         self._empty_frames = 0
@@ -183,6 +185,8 @@ class Http2(H2Protocol):
         await self._peer.relief()
 
     async def _handle_events(self, events: list[Event]) -> None:
+        # Every whole frame is an event, but for those of which more must follow.
+        self.is_amid = not events
         for event in events:
             await self._handle_event(event)
         await self._flush()
@@ -235,7 +239,7 @@ class Http2(H2Protocol):
             self.connection.acknowledge_received_data(given_back, stream_id)
         self._empty_frames = 0 if data else self._empty_frames + 1
         if self._empty_frames > _EMPTY_FRAMES:
-            await self._turn_away()
+            await self.turn_away()
         elif exchange is not None and data:
             await exchange.handle(Body(stream_id=stream_id, data=data))
 
@@ -253,9 +257,9 @@ class Http2(H2Protocol):
             self._premature_resets += 1
         await self._close_stream(exchange.stream_id)
         if self._requests > _RESETS_FROM and 2 * self._premature_resets > self._requests:
-            await self._turn_away()
+            await self.turn_away()
 
-    async def _turn_away(self) -> None:
+    async def turn_away(self) -> None:
         """Ends the connection of a client that only makes work."""
         self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
         self._push()
