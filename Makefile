@@ -19,7 +19,7 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
 .PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers check clean conformance conformance-short \
-    demo format fuzz help model-traffic profile test
+    demo format fuzz help model-traffic profile soak test
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -45,6 +45,10 @@ abuse-short: $(VENV)/.installed-dev ## the same once
 
 model-traffic: $(VENV)/.installed-dev ## models that come, go and change while they are called, for a minute each
 	KITFOX_MODELS_SECONDS=60 $(BIN)/python -m pytest tests/services/test_management_traffic.py
+
+soak: $(VENV)/.installed-dev ## half an hour of trainings whose processes are killed at random; SOAK and SEED choose others
+	KITFOX_SOAK_SECONDS=$(or $(SOAK),1800) KITFOX_SOAK_SEED=$(SEED) \
+	    $(BIN)/python -m pytest tests/training/test_soak.py
 
 fuzz: $(VENV)/.installed-dev ## a million requests that are nearly right; CASES and SEED choose others
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))

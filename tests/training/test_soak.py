@@ -1,0 +1,21 @@
+"""Trainings survive kills at random; `KITFOX_SOAK_SECONDS` says for how long, `..._SEED` which."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training.soak import Soak
+
+SECONDS = float(os.environ.get("KITFOX_SOAK_SECONDS", "60"))
+
+
+@pytest.mark.timeout(SECONDS + 300)
+def test_trainings_survive_kills_at_random(tmp_path: Path) -> None:
+    seed = int(os.environ.get("KITFOX_SOAK_SEED") or random.randrange(10**6))  # noqa: S311 -- no secret
+    sys.stdout.write(f"KITFOX_SOAK_SEED={seed}\n")  # shown if it fails
+    counts = Soak(tmp_path, seconds=SECONDS, seed=seed).run()
+    assert counts["start"] > 0
+    assert counts["ended COMPLETED"] > 0
