@@ -40,8 +40,10 @@ def test_a_death_fails_the_call_with_its_reason(moody: Path, what: str, reason: 
         async with opened(moody, on_change=lambda: changes.append(True)) as execution:
             pid = execution.replicas[0].pid
             changes.clear()
+            began = time.monotonic()
             with pytest.raises(Unavailable, match=reason) as caught:
                 await ask(execution, what)
+            assert time.monotonic() - began < 5  # within a second, on a machine that is free
             assert "is being restarted" in caught.value.message
             state = execution.replicas[0]
             assert reason in state.last_error

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -41,6 +42,8 @@ class Stage:
         """Lets actors whose `load` is to wait go on."""
         self.failures: Counter[str] = Counter()
         """How often the `load` of a model is to fail for a reason that passes."""
+        self.alive: weakref.WeakSet[Actor] = weakref.WeakSet()
+        """The models that are still there."""
 
     def actor(self) -> type["Actor"]:
         """Defines the module; to be called within `default_registry().preserved()`."""
@@ -53,8 +56,10 @@ class Actor(ModuleBase):
     stage: Stage
 
     def __init__(self, word: str, held: bytes = b"") -> None:
+        super().__init__()
         self.word = word
         self.held = held
+        self.stage.alive.add(self)
 
     @classmethod
     def load(cls, model_path: str) -> "Actor":

@@ -1,6 +1,7 @@
 """Loading and unloading: once for all who ask, never for ever, and never half."""
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
@@ -348,6 +349,26 @@ def test_a_model_that_is_removed_during_its_load_is_not_found(tmp_path: Path, st
         assert models.failure("fox") is None
 
     run(scenario, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
+def test_what_is_unloaded_or_replaced_is_gone(tmp_path: Path, stage: Stage, mode: str) -> None:
+    write_model(tmp_path, "fox", "old")
+
+    async def scenario(models: ModelManager) -> None:
+        def gone() -> bool:
+            gc.collect()
+            return not stage.alive
+
+        assert await ask(models, "fox") == "old"
+        write_model(tmp_path, "fox", "new")
+        await models.reload("fox")
+        assert await ask(models, "fox") == "new"
+        await until(lambda: gc.collect() is not None and len(stage.alive) == 1)
+        assert models.unload("fox")
+        await until(gone)
+
+    run(scenario, tmp_path, execution={"mode": mode})
 
 
 def test_unloading_ends_a_load(tmp_path: Path, stage: Stage) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from kitfox.errors import ResourceExhausted
@@ -47,7 +48,8 @@ class MemoryBudget:
         self._patience = patience
         self._reserved = 0
         self._refused: dict[str, int] = {}
-        self._ending: set[LoadedModel] = set()
+        # Weakly: what has no calls any more is to go, with all that it holds.
+        self._ending: tuple[weakref.ref[LoadedModel], ...] = ()
 
     @property
     def used(self) -> int:
@@ -57,12 +59,13 @@ class MemoryBudget:
 
     def note_end(self, model: LoadedModel) -> None:
         """Counts a model that is offered no longer until its last call is over."""
-        self._ending = {*self.ending, model}
+        self._ending = tuple(map(weakref.ref, {*self.ending, model}))
 
     @property
     def ending(self) -> frozenset[LoadedModel]:
         """The models that are offered no longer, and have calls to finish."""
-        return frozenset(model for model in self._ending if model.in_flight)
+        known = [reference() for reference in self._ending]
+        return frozenset(model for model in known if model is not None and model.in_flight)
 
     def fits(self, model_id: str) -> bool:
         """Whether there would be room now for a model that was refused because there was none."""

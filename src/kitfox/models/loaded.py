@@ -18,7 +18,7 @@ _NOISE_BYTES = 16 << 20
 """What a process may grow by while a model is loaded without that being the model's doing."""
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
+@dataclass(kw_only=True, slots=True, weakref_slot=True, eq=False)
 class LoadedModel:
     """A model that is ready to run."""
 

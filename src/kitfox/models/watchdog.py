@@ -142,15 +142,20 @@ class Watchdog:
     def _look_on(self) -> None:
         while not self._stop.is_set():
             self._changed.clear()
-            watched = list(self._watched.values())
-            now = time.monotonic()
-            for item in watched:
-                self._look_at(item, now)
-            shortest = min((item.seconds for item in watched), default=self._default)
-            if self._hearts:
-                shortest = min(shortest, _LOOP_SECONDS)
-                self._listen_to_hearts(watched, min(shortest, _LOOP_SECONDS))
+            shortest = self._look()
             self._changed.wait(min(max(shortest / _LOOKS, _SHORTEST_PERIOD), _LONGEST_PERIOD))
+
+    def _look(self) -> float:
+        """Looks once, keeping hold of no model; tells the shortest time that a call may take."""
+        watched = list(self._watched.values())
+        now = time.monotonic()
+        for item in watched:
+            self._look_at(item, now)
+        shortest = min((item.seconds for item in watched), default=self._default)
+        if self._hearts:
+            shortest = min(shortest, _LOOP_SECONDS)
+            self._listen_to_hearts(watched, min(shortest, _LOOP_SECONDS))
+        return shortest
 
     def _look_at(self, item: _Watched, now: float) -> None:
         seen: dict[Runner, _Seen] = {}

@@ -39,12 +39,14 @@ def work(text: str) -> None:
 
 
 class Loadable(ModuleBase):
-    """Loads nothing, or ends the process in which it is loaded."""
+    """Loads nothing, but waits while it is told to, or ends the process in which it is loaded."""
 
     @classmethod
     def load(cls, model_path: str) -> "Loadable":
         if Path(model_path, "lethal").exists():
             os._exit(7)
+        while Path(model_path, "closed").exists():
+            time.sleep(0.005)
         return cls()
 
 
