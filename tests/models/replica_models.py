@@ -13,8 +13,8 @@ import pytest
 
 from kitfox.models.replicas import InProcesses
 from kitfox.models.replicas.supervisor import Backoff
-from kitfox.modules import RequestContext
-from tests.models.moody import Aloof, Moody, Said
+from kitfox.modules import ModuleBase, RequestContext
+from tests.models.moody import Moody, Said
 
 __all__ = ["Background", "Settings", "alive", "ask", "model_folder", "opened", "until", "workers"]
 
@@ -27,9 +27,13 @@ class Settings:
     queue_limit: int = 1000
     run_seconds: float = 0
     retry: bool = False
+    max_batch_size: int = 0
+    max_batch_delay_seconds: float = 0
+    max_batch_weight: float = 0
+    batch_weight: str = ""
 
 
-def model_folder(folder: Path, module: type[Moody | Aloof] = Moody, **config: Any) -> Path:
+def model_folder(folder: Path, module: type[ModuleBase] = Moody, **config: Any) -> Path:
     """A model's folder."""
     lines = [f"module_id: {module.MODULE_ID}", *(f"{k}: {v}" for k, v in config.items())]
     folder.mkdir(parents=True, exist_ok=True)

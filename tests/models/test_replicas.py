@@ -524,3 +524,7 @@ class _OneReplica:
     queue_limit = 10
     run_seconds = 0.0
     retry = False
+    max_batch_size = 0
+    max_batch_delay_seconds = 0.0
+    max_batch_weight = 0.0
+    batch_weight = ""

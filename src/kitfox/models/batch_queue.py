@@ -4,7 +4,6 @@ The call that has waited longest is always in the next batch, so none is passed 
 joins it has the same parameters and, as the plan has it, nearly the same size.
 """
 
-import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -24,14 +23,22 @@ _DIFFERENCE = 4
 
 
 class BatchCall:
-    """A call of `run` that may share a batch."""
+    """A call that may share a batch.
+
+    Args:
+        arguments: By name.
+        future: Gets what it comes to, by whoever runs it; `cancelled()` tells whether it was given
+            up.
+        context: The request that it is for.
+        since: When it came.
+    """
 
     __slots__ = ("arguments", "context", "future", "key", "since", "weight")
 
     def __init__(
         self,
         arguments: Mapping[str, Any],
-        future: "asyncio.Future[Any]",
+        future: Any,
         context: RequestContext | None,
         since: float,
     ) -> None:

@@ -24,6 +24,7 @@ class Call:
         "method",
         "number",
         "on_cancel",
+        "since",
     )
 
     def __init__(
@@ -43,6 +44,8 @@ class Call:
         """Its number at the replica that has it; 0 when none has."""
         self.losses = 0
         """How many replicas died while they ran it."""
+        self.since = 0.0
+        """Since when it waits for a replica to have room; 0 when it did not."""
         self.digest: str | None = None
         """Identifies what is asked for; None as long as nobody wanted to know."""
         self.on_cancel: Callable[[Call], None] | None = None

@@ -24,8 +24,8 @@ class Death:
     """The call for which it was killed; 0 if it was not."""
     running: tuple[Running, ...] = ()
     """What it was in the middle of."""
-    begun: int = 0
-    """The highest number of an ordinary call that it began."""
+    begun: frozenset[int] = frozenset()
+    """The numbers of the ordinary calls that it began last."""
     out_of_memory: bool | None = None
     """Whether the kernel has killed something for lack of memory; None if it does not tell."""
 

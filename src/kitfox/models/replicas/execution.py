@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import copy
-import logging
 import os
 import sys
 import threading
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from kitfox.logs import current_request
 from kitfox.metrics import ExecutionFigures
@@ -22,9 +21,10 @@ from kitfox.models.executor import ThreadExecutor
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.replicas.calls import Call
 from kitfox.models.replicas.deaths import Death
+from kitfox.models.replicas.figures import model_figures
 from kitfox.models.replicas.hung_calls import HungCalls
 from kitfox.models.replicas.output import Tail
-from kitfox.models.replicas.plan import Plan
+from kitfox.models.replicas.plan import Plan, ReplicaSettings, make_plan
 from kitfox.models.replicas.pool import Pool
 from kitfox.models.replicas.process import ReplicaProcess
 from kitfox.models.replicas.quarantine import Quarantine
@@ -36,44 +36,14 @@ from kitfox.modules import (
     RequestContext,
     default_registry,
     model_class,
-    module_registry,
 )
 
 __all__ = ["InProcesses", "ReplicaSettings", "ReplicaState"]
 
 _CLOSE_SECONDS = 10.0
 _END_SECONDS = 3.0
-_MOST_THREADS = 4
 _STREAM_THREADS = 64
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
-
-
-class ReplicaSettings(Protocol):
-    """What is configured of replicas; see `models.execution` of the configuration."""
-
-    @property
-    def replicas(self) -> int:
-        """How many processes."""
-
-    @property
-    def devices(self) -> Sequence[str]:
-        """Where they are placed, one after the other, from the beginning again if need be."""
-
-    @property
-    def threads(self) -> int:
-        """How many calls each runs at the same time; 0: chosen."""
-
-    @property
-    def queue_limit(self) -> int:
-        """How many calls may wait."""
-
-    @property
-    def run_seconds(self) -> float:
-        """After how long a call counts as hung, and its replica is killed; 0: never."""
-
-    @property
-    def retry(self) -> bool:
-        """Whether a call whose replica died is run once more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +167,7 @@ class InProcesses:
             ValueError, TypeError, FileNotFoundError, KitfoxError: What the module's `load` raised.
         """
         module = await loop.run_in_executor(None, _class_of, path)
-        plan = _plan(name, path, module, settings, python_path, libraries)
+        plan = make_plan(name, path, module, settings, python_path, libraries)
         made = cls(
             plan,
             settings=settings,
@@ -300,14 +270,13 @@ class InProcesses:
 
     def figures(self) -> ExecutionFigures:
         """What there is to say of its work; streams are not counted."""
-        pool, room = self._pool, len(self._pool.members) * self._plan.threads
-        running = min(pool.outstanding, room)
-        return ExecutionFigures(
+        pool = self._pool
+        return model_figures(
+            [*(member.figures for member in pool.members.values()), pool.lost],
             calls=pool.completed,
-            limit=room,
-            running=running,
-            waiting=pool.outstanding - running,
-            queue_seconds=0.0,
+            outstanding=pool.outstanding,
+            limit=len(pool.members) * self._plan.threads,
+            queue_seconds=pool.queue_seconds,
         )
 
     @property
@@ -450,38 +419,6 @@ def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
 def _class_of(path: Path) -> type[ModuleBase] | None:
     """The class of a model folder; of an archive, a replica will tell."""
     return None if path.is_file() else model_class(path)
-
-
-def _plan(
-    name: str,
-    path: Path,
-    module: type[ModuleBase] | None,
-    settings: ReplicaSettings,
-    python_path: Sequence[str] | None,
-    libraries: Sequence[str] | None,
-) -> Plan:
-    others = libraries
-    if others is None:
-        packages = {cls.__module__.partition(".")[0] for cls in module_registry().values()}
-        others = sorted(packages - {"__main__", "kitfox"})
-    threads = settings.threads or _threads(settings.replicas)
-    return Plan(
-        model=name,
-        path=path,
-        threads=threads,
-        replicas=settings.replicas,
-        devices=tuple(settings.devices),
-        libraries=(module.__module__,) if module is not None else (),
-        other_libraries=tuple(others),
-        python_path=tuple(sys.path if python_path is None else python_path),
-        log_level=logging.getLogger().getEffectiveLevel(),
-    )
-
-
-def _threads(replicas: int) -> int:
-    """How many calls a replica runs at the same time, if nobody says: the machine, shared."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, min(_MOST_THREADS, cores // replicas))
 
 
 def _resident(pid: int) -> int:

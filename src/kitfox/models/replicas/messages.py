@@ -21,7 +21,18 @@ __all__ = [
         "FAILED",
         "FEED",
     ),
-    *("FEED_END", "ITEMS", "Message", "OPEN", "OPENED", "READY", "RESULT", "STOP", "STREAM"),
+    *(
+        "FEED_END",
+        "FIGURES",
+        "ITEMS",
+        "Message",
+        "OPEN",
+        "OPENED",
+        "READY",
+        "RESULT",
+        "STOP",
+        "STREAM",
+    ),
     *("RETURN", "RETURNED", "WANT"),
 ]
 
@@ -77,3 +88,6 @@ BROKEN: Final = 28
 """frame: the frame of that number could not be read; send its messages one by one."""
 RETURNED: Final = 29
 """number: it has not begun, and will not."""
+FIGURES: Final = 30
+"""0, calls at a time, seconds of waiting, batches by size, calls in them: what it has done so far;
+told at the beginning if it makes batches, and when it has done something new."""

@@ -2,8 +2,8 @@
 
 It tells the truth even when the replica is dead, hangs, or never lets go of the interpreter lock:
 nothing has to be sent for it. There is a place for each call that runs, with its number and when it
-began; and the highest number of a call that was begun, so that calls that were only waiting are
-known to be innocent.
+began; and the numbers of the last few thousand calls that were begun, so that calls that were only
+waiting are known to be innocent.
 """
 
 import mmap
@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 __all__ = ["Notes", "Running", "make_page"]
 
-_SIZE = 64 * 1024
-_PLACES = _SIZE // 16 - 1
+_SIZE = 128 * 1024
+# What a replica has at a time is far less: each of them has its cell.
+_NUMBERS = 8192
+_FIRST_NUMBER = _SIZE // 8 - _NUMBERS
+_PLACES = _FIRST_NUMBER // 2 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +49,13 @@ class Notes:
         self._cells = memoryview(self._memory).cast("Q")
 
     @property
-    def begun(self) -> int:
-        """The highest number of an ordinary call that was begun."""
-        return self._cells[0]
+    def begun(self) -> frozenset[int]:
+        """The numbers of the ordinary calls that were begun last."""
+        return frozenset(self._cells[_FIRST_NUMBER:])
 
-    @begun.setter
-    def begun(self, number: int) -> None:
-        self._cells[0] = number
+    def note_begun(self, number: int) -> None:
+        """Notes that an ordinary call is begun."""
+        self._cells[_FIRST_NUMBER + number % _NUMBERS] = number
 
     @property
     def places(self) -> int:

@@ -1,16 +1,67 @@
 """What is to be started: the same for all replicas of a model but for their devices."""
 
+import logging
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from kitfox.models.cores import library_environment
+from kitfox.models.replicas.batches import BatchSettings
+from kitfox.modules import ModuleBase, module_registry
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "ReplicaSettings", "make_plan"]
+
+_MOST_THREADS = 4
 
 # What an embedding process needs to find its Python.
 _NOT_FOR_REPLICAS = ("LD_PRELOAD", "PYTHONHOME")
+
+
+class ReplicaSettings(Protocol):
+    """What is configured of replicas; see `models.execution` of the configuration."""
+
+    @property
+    def replicas(self) -> int:
+        """How many processes."""
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """Where they are placed, one after the other, from the beginning again if need be."""
+
+    @property
+    def threads(self) -> int:
+        """How many calls each runs at the same time; 0: chosen."""
+
+    @property
+    def queue_limit(self) -> int:
+        """How many calls may wait."""
+
+    @property
+    def run_seconds(self) -> float:
+        """After how long a call counts as hung, and its replica is killed; 0: never."""
+
+    @property
+    def retry(self) -> bool:
+        """Whether a call whose replica died is run once more."""
+
+    @property
+    def max_batch_size(self) -> int:
+        """The most calls in a batch; 1: no batches; 0: chosen."""
+
+    @property
+    def max_batch_delay_seconds(self) -> float:
+        """How long a call may wait for others."""
+
+    @property
+    def max_batch_weight(self) -> float:
+        """The most that a batch may weigh; 0: no limit."""
+
+    @property
+    def batch_weight(self) -> str:
+        """What is counted as the size of a call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +76,8 @@ class Plan:
     """How many calls a replica runs at the same time."""
     replicas: int = 1
     """How many replicas there are."""
+    batching: BatchSettings = field(default_factory=BatchSettings)
+    """How they make batches."""
     devices: tuple[str, ...] = ()
     """Where the replicas are placed, one after the other."""
     libraries: tuple[str, ...] = ()
@@ -57,3 +110,41 @@ class Plan:
             # The only device that it sees; to the library it is number 0.
             variables["CUDA_VISIBLE_DEVICES"] = number
         return variables
+
+
+def make_plan(
+    name: str,
+    path: Path,
+    module: type[ModuleBase] | None,
+    settings: ReplicaSettings,
+    python_path: Sequence[str] | None,
+    libraries: Sequence[str] | None,
+) -> Plan:
+    """What is to be started for a model; see `InProcesses.open`."""
+    others = libraries
+    if others is None:
+        packages = {cls.__module__.partition(".")[0] for cls in module_registry().values()}
+        others = sorted(packages - {"__main__", "kitfox"})
+    return Plan(
+        model=name,
+        path=path,
+        threads=settings.threads or _threads(settings.replicas),
+        replicas=settings.replicas,
+        batching=BatchSettings(
+            max_size=settings.max_batch_size,
+            max_delay=settings.max_batch_delay_seconds,
+            max_weight=settings.max_batch_weight,
+            weight=settings.batch_weight,
+        ),
+        devices=tuple(settings.devices),
+        libraries=(module.__module__,) if module is not None else (),
+        other_libraries=tuple(others),
+        python_path=tuple(sys.path if python_path is None else python_path),
+        log_level=logging.getLogger().getEffectiveLevel(),
+    )
+
+
+def _threads(replicas: int) -> int:
+    """How many calls a replica runs at the same time, if nobody says: the machine, shared."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(_MOST_THREADS, cores // replicas))

@@ -21,6 +21,7 @@ from kitfox.models.replicas import messages as ids
 from kitfox.models.replicas.calls import Call
 from kitfox.models.replicas.deaths import Death
 from kitfox.models.replicas.failures import failure_of
+from kitfox.models.replicas.figures import ReplicaFigures
 from kitfox.models.replicas.messages import Message
 from kitfox.models.replicas.process import ReplicaProcess
 from kitfox.models.replicas.quarantine import Quarantine, digest_of
@@ -51,6 +52,8 @@ class Member:
         self.calls: dict[int, Call] = {}
         self.alone = False
         """Whether it is kept for calls that are run alone."""
+        self.figures = ReplicaFigures()
+        """What it has told of its work."""
         self._threads = threads
         self._is_only = is_only
         self._pace = _SLOW_SECONDS
@@ -69,6 +72,13 @@ class Member:
             self.room = self._threads + max(1, int(_AHEAD_SECONDS / self._pace))
         else:
             self.room = self._threads + _MOST_AHEAD
+
+    def note(self, figures: ReplicaFigures) -> None:
+        """Takes note of what it tells: with batches, it can be in the middle of more calls."""
+        self.figures = figures
+        more = max(figures.together - self._threads, 0)
+        self._threads += more
+        self.room += more
 
     def begin(self) -> None:
         """Takes note that it has work again."""
@@ -130,6 +140,10 @@ class Pool:
         self.last_death = ""
         self.completed = 0
         """The calls that have been answered."""
+        self.queue_seconds = 0.0
+        """The seconds that calls have waited for a replica to have room, together."""
+        self.lost = ReplicaFigures()
+        """What replicas that are gone have told of their work."""
         self._model = model
         self._loop = loop
         self._limit = limit
@@ -177,6 +191,7 @@ class Pool:
             if member is not None and not self._waiting:
                 self._send(call, member)
             else:
+                call.since = time.monotonic()
                 self._waiting.append(call)
         call.on_cancel = self._cancel
         if call.context is not None:
@@ -265,6 +280,8 @@ class Pool:
             number = message[1]
             call = calls.get(number)
             if call is None:
+                if message[0] == ids.FIGURES:
+                    member.note(ReplicaFigures.of(message))
                 continue
             if message[0] == ids.RESULT:
                 call.succeed(message[2])
@@ -295,6 +312,7 @@ class Pool:
         member = self.members.pop(process, None)
         if member is None:
             return
+        self.lost = self.lost.plus(member.figures)
         self._sent -= len(member.calls)
         running = {item.number for item in death.running} & member.calls.keys()
         accused = {death.culprit} & running or running
@@ -310,7 +328,7 @@ class Pool:
                 if number in accused:
                     self._accuse(call, death, alone=len(accused) == 1)
                 call.fail(self._lost(death))
-            elif number > death.begun and not call.begins_at_once and number not in running:
+            elif number not in death.begun and not call.begins_at_once and number not in running:
                 again.append(call)
             else:
                 self._lose_call(call, number in accused, death, alone=len(accused) == 1)
@@ -373,7 +391,11 @@ class Pool:
             member = self._least_busy()
             if member is None:
                 return
-            self._send(self._waiting.popleft(), member)
+            call = self._waiting.popleft()
+            if call.since:
+                self.queue_seconds += time.monotonic() - call.since
+                call.since = 0.0
+            self._send(call, member)
 
     def _place_suspects(self) -> None:
         """Runs each suspect alone: on a replica that gets nothing else meanwhile."""

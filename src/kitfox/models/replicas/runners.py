@@ -4,8 +4,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
+from time import monotonic_ns
 from typing import Any, TypeAlias
 
+from kitfox.models.permits import Permits
 from kitfox.models.replicas.messages import Message
 from kitfox.models.replicas.page import Notes
 
@@ -56,6 +58,7 @@ class Runners:
         run: Runs a CALL.
         flush: Called when a thread finds nothing more to do, and when as many results wait as
             calls: so that the server has something to do meanwhile.
+        permits: What a thread must have to work; None: nothing.
     """
 
     def __init__(
@@ -66,12 +69,15 @@ class Runners:
         places: Places,
         run: Callable[[Message], None],
         flush: Callable[[], None],
+        permits: Permits | None = None,
     ) -> None:
         self._limit = limit
         self._notes = notes
         self._places = places
         self._run = run
         self._flush = flush
+        self._permits = permits
+        self._waited = 0
         self._queue: deque[Work] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -79,6 +85,12 @@ class Runners:
         self._idle = 0
         self._unsent = 0
         self._waking = False
+
+    @property
+    def queue_seconds(self) -> float:
+        """The seconds that work has waited, together."""
+        with self._lock:
+            return (self._waited + len(self._queue) * monotonic_ns()) / 1e9
 
     @property
     def active(self) -> int:
@@ -93,7 +105,10 @@ class Runners:
     def add(self, work: Iterable[Work]) -> None:
         """Takes work, and wakes a thread for it unless one is on its way."""
         with self._lock:
+            before = len(self._queue)
             self._queue.extend(work)
+            # Of each call the time of its coming is taken away here, and that of its begin added.
+            self._waited -= (len(self._queue) - before) * monotonic_ns()
             if self._queue and not self._waking:
                 self._wake_one()
 
@@ -109,6 +124,7 @@ class Runners:
             for index, work in enumerate(self._queue):
                 if isinstance(work, tuple) and work[1] == number:
                     del self._queue[index]
+                    self._waited += monotonic_ns()
                     return True
         return False
 
@@ -125,17 +141,23 @@ class Runners:
         self._bell.put(None)
 
     def _work(self) -> None:
-        place = self._places.take()
+        place, permits = self._places.take(), self._permits
         while True:
             self._bell.get()
             with self._lock:
                 self._waking = False
+            if permits is not None:
+                permits.acquire()
             while (work := self._next(place)) is not None:
                 if isinstance(work, tuple):
                     self._run(work)
                     self._notes.end(place)
                 else:
                     work(place)
+                if permits is not None:
+                    permits.pass_on()
+            if permits is not None:
+                permits.release()
             # Idle threads must not keep the last call's arguments alive.
             del work
 
@@ -150,8 +172,9 @@ class Runners:
                 self._idle += 1
                 return None
             work = self._queue.popleft()
+            self._waited += monotonic_ns()
             if isinstance(work, tuple):
-                # Before it is begun, and in the order of the numbers.
-                self._notes.begun = work[1]
+                # Before it is begun.
+                self._notes.note_begun(work[1])
                 self._notes.begin(place, work[1])
             return work

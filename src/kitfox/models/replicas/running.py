@@ -3,16 +3,21 @@
 import asyncio
 import pickle
 import threading
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from kitfox.data import DataObjectBase
 from kitfox.errors import Cancelled, KitfoxError
 from kitfox.logs import current_request
+from kitfox.models.batch_shape import BatchShape
 from kitfox.models.cores import library_threads
+from kitfox.models.permits import Permits
+from kitfox.models.replicas.batches import Batches, BatchSettings
 from kitfox.models.replicas.failures import Failure, error_of, failure_of
 from kitfox.models.replicas.feed import ReplicaFeed
+from kitfox.models.replicas.figures import ReplicaFigures
 from kitfox.models.replicas.messages import (
     END,
     ERROR,
@@ -40,24 +45,60 @@ class Calls:
     Args:
         model: The model.
         threads: How many calls of ordinary methods may run at the same time.
+        shapes: How calls of methods are joined that make batches.
+        batching: What is configured of batches.
         notes: Where it is noted what runs.
         outbox: Where results go.
     """
 
-    def __init__(self, model: ModuleBase, *, threads: int, notes: Notes, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        model: ModuleBase,
+        *,
+        threads: int,
+        shapes: Mapping[str, BatchShape],
+        batching: BatchSettings,
+        notes: Notes,
+        outbox: Outbox,
+    ) -> None:
         library = library_threads()
         self._prepare = None if library is None else library.share
         self._model = model
+        self._threads = threads
         self.notes = notes
         self.outbox = outbox
         self.places = Places(notes)
+        permits = Permits(threads) if shapes else None
         self.runners = Runners(
-            limit=threads, notes=notes, places=self.places, run=self._run, flush=outbox.flush
+            limit=threads,
+            notes=notes,
+            places=self.places,
+            run=self._run,
+            flush=outbox.flush,
+            permits=permits,
         )
+        self._told = ReplicaFigures()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._batches = {
+            method: Batches(
+                model,
+                shape,
+                settings=batching,
+                threads=threads,
+                loop=self.loop,
+                notes=notes,
+                places=self.places,
+                permits=permits,
+                prepare=self._prepare,
+                finish=self._finish,
+                flush=outbox.flush,
+            )
+            for method, shape in shapes.items()
+            if permits is not None
+        }
         self._contexts: dict[int, RequestContext] = {}
         self._streams: dict[int, _Stream] = {}
         self._methods: dict[str, Callable[..., Any]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def method(self, name: str) -> Callable[..., Any]:
         """A method of the model."""
@@ -65,6 +106,60 @@ class Calls:
         if found is None:
             found = self._methods[name] = getattr(self._model, name)
         return found
+
+    def begin(self, messages: list[Message]) -> None:
+        """Takes CALLs, to be run when there is a thread."""
+        if not self._batches:
+            self.runners.add(messages)
+            return
+        single, together = [], defaultdict(list)
+        for message in messages:
+            _, number, name, arguments, request_id, context = message
+            if name in self._batches:
+                made = self._contexts[number] = _context(request_id, context, arguments)
+                together[name].append((number, arguments, made))
+            else:
+                single.append(message)
+        for name, calls in together.items():
+            self._batches[name].add(calls)
+        if single:
+            self.runners.add(single)
+
+    def withdraw(self, number: int) -> bool:
+        """Takes a CALL back that nobody has begun; tells whether it was there."""
+        if self.runners.withdraw(number):
+            return True
+        if any(batches.withdraw(number) for batches in self._batches.values()):
+            self._contexts.pop(number, None)
+            return True
+        return False
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are calls of ordinary methods that are not over."""
+        return bool(self._contexts) or self.runners.backlog
+
+    def tell_figures(self) -> bool:
+        """Tells the server what has been done, if that is news; tells whether it was."""
+        batches = list(self._batches.values())
+        sizes = zip(*(item.sizes for item in batches), strict=True)
+        figures = ReplicaFigures(
+            together=self._threads * max((item.most for item in batches), default=1),
+            queue_seconds=self.runners.queue_seconds + sum(item.queue_seconds for item in batches),
+            batches=[sum(counts) for counts in sizes],
+            batched_calls=sum(item.calls for item in batches),
+        )
+        if figures == self._told:
+            return False
+        self._told = figures
+        self.outbox.add_soon(figures.message())
+        return True
+
+    def _finish(self, number: int, result: Any, error: BaseException | None) -> None:
+        """Tells what a call of a batch came to."""
+        self._contexts.pop(number, None)
+        ended = (RESULT, number, result) if error is None else (ERROR, number, failure_of(error))
+        self.outbox.add(ended)
 
     def _run(self, message: Message) -> None:
         """Runs a CALL, in the thread that asks."""
@@ -125,7 +220,7 @@ class Calls:
         reason = error_of(failure)
         if not isinstance(reason, KitfoxError):
             reason = Cancelled(str(reason))
-        if self.runners.withdraw(number):
+        if self.withdraw(number):
             self.outbox.add_soon((ERROR, number, failure))
             return
         context = self._contexts.get(number)

@@ -20,12 +20,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from select import POLLIN, poll
+from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn
 
 from kitfox import logs
 from kitfox.caikit import install_if_asked
+from kitfox.models.batch_shape import BatchShape, batch_shapes
 from kitfox.models.replicas import messages as ids
+from kitfox.models.replicas.batches import BatchSettings
 from kitfox.models.replicas.failures import failure_of
 from kitfox.models.replicas.frames import BrokenFrame, FrameReader, pack, send_all
 from kitfox.models.replicas.messages import DUMP_SIGNAL, Message
@@ -44,6 +47,7 @@ _EXIT_PATIENCE = 5.0
 _DEATH_SIGNAL = 1
 """prctl's PR_SET_PDEATHSIG."""
 _LONGEST_LOOK = 0.016
+_FIGURES_SECONDS = 0.25
 
 
 class Terminated(BaseException):
@@ -68,11 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _first(reader)
         capture(settings["log_level"])
         faulthandler.enable(2)
-        model = _load(line, settings)
-        if model is None:
+        batching = BatchSettings(**settings["batching"])
+        loaded = _load(line, settings, batching)
+        if loaded is None:
             return 1
+        model, shapes = loaded
         outbox = Outbox(line)
-        calls = Calls(model, threads=settings["threads"], notes=notes, outbox=outbox)
+        calls = Calls(
+            model,
+            threads=settings["threads"],
+            shapes=shapes,
+            batching=batching,
+            notes=notes,
+            outbox=outbox,
+        )
         _serve(line, reader, calls)
     except EOFError:
         end_at_once()
@@ -124,12 +137,15 @@ def _first(reader: FrameReader) -> dict[str, Any]:
     return settings
 
 
-def _load(line: socket.socket, settings: dict[str, Any]) -> ModuleBase | None:
+def _load(
+    line: socket.socket, settings: dict[str, Any], batching: BatchSettings
+) -> tuple[ModuleBase, dict[str, BatchShape]] | None:
     """Imports, loads and tells the server; None when that does not succeed."""
     try:
         sys.path[:] = settings["python_path"]
         _import(settings)
         model = load_model(settings["path"])
+        shapes = {} if batching.max_size == 1 else batch_shapes(model, batching.weight)
         GrpcRequestContext.introduce()
         info = dict(model.public_model_info)
         chunks = pack([(ids.READY, type(model).MODULE_ID, info)])
@@ -140,7 +156,7 @@ def _load(line: socket.socket, settings: dict[str, Any]) -> ModuleBase | None:
         send_all(line, pack([(ids.FAILED, failure_of(err))]))
         return None
     send_all(line, chunks)
-    return model
+    return model, {method: shape for method, shape in shapes.items() if not shape.is_async}
 
 
 def _import(settings: dict[str, Any]) -> None:
@@ -161,6 +177,8 @@ def _serve(line: socket.socket, reader: FrameReader, calls: Calls) -> None:
     watch = poll()
     watch.register(line, POLLIN)
     look = 0.0
+    told = monotonic()
+    calls.tell_figures()
     while True:
         runners, outbox = calls.runners, calls.outbox
         if runners.backlog or not outbox.is_empty:
@@ -172,6 +190,13 @@ def _serve(line: socket.socket, reader: FrameReader, calls: Calls) -> None:
                 continue
         else:
             look = 0.0
+            busy = calls.busy
+            # Asked in this order: what ends after it was asked for is told of the next time.
+            if not watch.poll(_FIGURES_SECONDS * 1000) and (calls.tell_figures() or busy):
+                continue
+        if monotonic() - told > _FIGURES_SECONDS:
+            told = monotonic()
+            calls.tell_figures()
         ordinary: list[Message] = []
         for message in reader.read():
             if isinstance(message, BrokenFrame):
@@ -182,11 +207,11 @@ def _serve(line: socket.socket, reader: FrameReader, calls: Calls) -> None:
                 return
             else:
                 if ordinary:  # first things first: it may be a call that is cancelled
-                    runners.add(ordinary)
+                    calls.begin(ordinary)
                     ordinary = []
                 _handle(message, calls)
         if ordinary:
-            runners.add(ordinary)
+            calls.begin(ordinary)
 
 
 def _handle(message: Message, calls: Calls) -> None:
@@ -205,7 +230,7 @@ def _handle(message: Message, calls: Calls) -> None:
         case ids.CANCEL:
             calls.cancel(message[1], message[2])
         case ids.RETURN:
-            if calls.runners.withdraw(message[1]):
+            if calls.withdraw(message[1]):
                 calls.outbox.add_soon((ids.RETURNED, message[1]))
         case ids.AGAIN:
             calls.outbox.repeat(message[1])

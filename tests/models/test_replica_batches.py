@@ -1,0 +1,164 @@
+"""What waits in a replica runs together, as in the server; each call gets its own answer."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitfox.errors import Internal, InvalidArgument, Unavailable
+from kitfox.models.replicas import InProcesses
+from kitfox.modules import RequestContext
+from tests.models.chorus import Chorus
+from tests.models.replica_models import Background, model_folder, opened, until
+
+
+@pytest.fixture(scope="module")
+def background(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
+    made = Background(model_folder(tmp_path_factory.mktemp("chorus"), Chorus), threads=1)
+    yield made
+    made.close()
+
+
+class Choir:
+    """Calls of one model, of which the first is held until all others wait."""
+
+    def __init__(self, execution: InProcesses, gate: Path) -> None:
+        self.execution = execution
+        self.gate = gate
+
+    def sing(self, text: str) -> "asyncio.Future[Any]":
+        context = RequestContext(request_id=f"id-{text}")
+        return self.execution.unary("run")({"text": text}, context)
+
+    async def hold(self) -> "asyncio.Future[Any]":
+        first = self.sing(f"hold {self.gate}")
+        await until(Path(f"{self.gate}.begun").exists)
+        return first
+
+    async def outcomes(self, *texts: str) -> list[Any]:
+        """What calls that wait together come to."""
+        first = await self.hold()
+        calls = [self.sing(text) for text in texts]
+        # They are on their way before the gate opens: a replica is sent what comes at once.
+        await asyncio.sleep(0.05)
+        self.gate.touch()
+        assert (await first).text.startswith("hold")
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+
+def test_what_waits_is_the_next_batch(background: Background, tmp_path: Path) -> None:
+    choir = Choir(background.execution, tmp_path / "gate")
+    texts = [f"text {item}" for item in range(6)]
+    answers = background.run(choir.outcomes(*texts))
+    assert [item.text for item in answers] == texts
+    assert max(item.together for item in answers) > 1
+
+    async def told() -> None:
+        await until(lambda: background.execution.figures().batched_calls >= 7)
+
+    background.run(told())
+    figures = background.execution.figures()
+    assert sum(figures.batches) < figures.batched_calls
+    assert figures.queue_seconds > 0.04
+
+
+def test_one_bad_call_fails_alone(background: Background, tmp_path: Path) -> None:
+    choir = Choir(background.execution, tmp_path / "gate")
+    answers = background.run(choir.outcomes("a", "b", "bad", "c"))
+    assert [getattr(item, "text", str(item)) for item in answers] == [
+        *("a", "b", "it will not sing that", "c")
+    ]
+
+
+def test_a_wrong_number_of_results_is_an_error_for_all(
+    background: Background, tmp_path: Path
+) -> None:
+    choir = Choir(background.execution, tmp_path / "gate")
+    answers = background.run(choir.outcomes("a", "b", "short"))
+    assert all(isinstance(item, Internal) for item in answers)
+
+
+def test_a_call_that_is_given_up_while_it_waits_is_not_run(
+    background: Background, tmp_path: Path
+) -> None:
+    async def scenario() -> list[str]:
+        choir = Choir(background.execution, tmp_path / "gate")
+        first = await choir.hold()
+        context = RequestContext(request_id="gone")
+        mark = tmp_path / "gone"
+        gone = choir.execution.unary("run")({"text": f"hold {mark}"}, context)
+        other = choir.sing("other")
+        await asyncio.sleep(0.05)
+        context.cancel(Unavailable("nobody waits"))
+        with pytest.raises(Unavailable):
+            await gone
+        choir.gate.touch()
+        return [(await item).text for item in (first, other)]
+
+    assert background.run(scenario())[1] == "other"
+    assert not Path(f"{tmp_path / 'gone'}.begun").exists()
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_batch_whose_replica_dies_fails_alone(tmp_path: Path, *, retry: bool) -> None:
+    async def scenario() -> None:
+        path = model_folder(tmp_path / "chorus", Chorus)
+        async with opened(path, replicas=2, retry=retry) as execution:
+            # What they can do together is known once they have done something.
+            await asyncio.gather(*(Choir(execution, tmp_path).sing("warm") for _ in range(8)))
+            await until(lambda: execution.figures().batched_calls >= 8)
+            choirs = [Choir(execution, tmp_path / f"gate {item}") for item in range(2)]
+            held = [await choir.hold() for choir in choirs]
+            deadly = f"die {tmp_path / 'dead'}"
+            batch = [deadly, *("x" * len(deadly) for _ in range(15))]
+            # Of another length than those of the batch that dies.
+            others = [f"long text {item} of some length" * 9 for item in range(8)]
+            calls = [choirs[0].sing(text) for text in batch + others]
+            await asyncio.sleep(0.05)
+            for choir in choirs:
+                choir.gate.touch()
+            answers: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+            await asyncio.gather(*held)
+            if retry:
+                assert [item.text for item in answers] == batch + others
+                assert max(item.together for item in answers) > 1
+            else:
+                lost = [item for item in answers[:16] if isinstance(item, Unavailable)]
+                assert answers[0] in lost
+                assert 2 <= len(lost) <= 8
+                assert [item.text for item in answers[16:]] == others
+
+    asyncio.run(scenario())
+
+
+def test_without_batches_each_call_is_run_by_itself(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = model_folder(tmp_path / "chorus", Chorus)
+        async with opened(path, max_batch_size=1) as execution:
+            answers = await Choir(execution, tmp_path / "gate").outcomes("a", "b", "c")
+            assert [item.together for item in answers] == [1, 1, 1]
+            assert not execution.figures().batches
+
+    asyncio.run(scenario())
+
+
+def test_the_author_may_measure(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = model_folder(tmp_path / "chorus", Chorus)
+        async with opened(path, batch_weight="measure", max_batch_weight=10) as execution:
+            answers = await Choir(execution, tmp_path / "gate").outcomes("6", "4", "5", "7")
+            assert [item.together for item in answers] == [2, 2, 1, 1]
+
+    asyncio.run(scenario())
+
+
+def test_an_unknown_measure_keeps_the_model_from_being_loaded(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = model_folder(tmp_path / "chorus", Chorus)
+        async with opened(path, batch_weight="tokens"):
+            pass
+
+    with pytest.raises(InvalidArgument, match=r"batch_weight.*'tokens'"):
+        asyncio.run(scenario())
