@@ -20,7 +20,7 @@ _TEXT = os.strerror(errno.ENOSPC)
 
 @contextlib.contextmanager
 def explained_space(what: str, written: Path, place: Path) -> Iterator[None]:
-    """Turns errors for want of room into `DiskFull`.
+    """Turns errors for want of room into `DiskFull`, and has other ones say where they came up.
 
     Args:
         what: What is being done, as it follows "while".
@@ -37,6 +37,9 @@ def explained_space(what: str, written: Path, place: Path) -> Iterator[None]:
     except Exception as error:
         number = _number(error)
         if number is None:
+            if isinstance(error, OSError) and error.errno and not error.filename:
+                # Of a call for an open file; without the path nobody knows which disk.
+                raise OSError(error.errno, error.strerror, str(place)) from error
             raise
         # What has been written would be free again without it, so it counts as both.
         taken = _taken(written)

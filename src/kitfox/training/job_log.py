@@ -1,13 +1,18 @@
 """The log of one job: a file that takes all its processes print, of which the end is shown."""
 
+import io
 import os
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from kitfox.modules.publication import make_folder
 
-__all__ = ["limit", "mark", "open_log", "redirect", "tail"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["limit", "mark", "open_log", "open_output", "redirect", "tail"]
 
 TAIL_BYTES = 16 * 1024
 """How much of the end is kept in the job's record."""
@@ -33,6 +38,28 @@ def redirect(path: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+def open_output(descriptor: int) -> TextIO:
+    """A process's standard output or errors, written line by line, which a full disk only cuts.
+
+    With Python's own a `print` of the author's would end the training.
+    """
+    raw = _Output(descriptor, "wb", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )
+
+
+class _Output(io.FileIO):
+    """Drops what there is no room for."""
+
+    def write(self, data: "ReadableBuffer") -> int:
+        """Writes, or drops; in both cases all of it is gone."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def mark(path: str) -> tuple[int, int]:

@@ -165,15 +165,19 @@ def is_trouble(error: Exception) -> bool:
 
 
 def insist(
-    action: Callable[[], Result], *, again: Callable[[Exception], bool] = is_trouble
+    action: Callable[[], Result],
+    *,
+    again: Callable[[Exception], bool] = is_trouble,
+    seconds: float = _STORE_PATIENCE,
 ) -> Result:
     """Repeats what fails, for a while, as the store may be back soon.
 
     Args:
         action: What to do.
         again: Whether an error is one after which to try again.
+        seconds: For how long.
     """
-    deadline, pause = time.monotonic() + _STORE_PATIENCE, _FIRST_PAUSE
+    deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
     while True:
         try:
             return action()

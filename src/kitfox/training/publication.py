@@ -166,6 +166,8 @@ def discard(job: Job, *, checkpoints: bool = False) -> None:
             aside.rename(place)
     for left in (partial_path(job), aside, *([checkpoint_root(job)] if checkpoints else [])):
         remove_tree(left)
+        if os.path.lexists(left):  # one error of the disk is not to leave it for ever
+            remove_tree(left)
     if place.parent.name == job.id:  # the folder that was made for this job alone
         with contextlib.suppress(OSError):
             place.parent.rmdir()  # fails if there is a model in it, as it should

@@ -304,6 +304,7 @@ class Scheduler:
             # What a child of this process leaves behind was killed when it was reaped.
             if how.status is None and watched.kill():
                 return False
+            self._settlement.clear(job, watched.job.attempt)
             self._tell_end(job if over else None)
             return True
         if watched.kill():

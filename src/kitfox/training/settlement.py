@@ -1,5 +1,7 @@
 """What becomes of a job whose worker is gone and has not said so itself."""
 
+from dataclasses import replace
+
 from kitfox import logs
 from kitfox.errors import AlreadyExists
 from kitfox.training import job_log, publication
@@ -41,6 +43,16 @@ class Settlement:
                 extra={"log_code": "<KFX50020I>"},
             )
         return moved
+
+    def clear(self, job: Job, attempt: int) -> None:
+        """Clears away what a worker may have left that told its end and died right after.
+
+        Args:
+            job: As it is in the store.
+            attempt: The worker's, of which no process may be there any more.
+        """
+        ended = job.state in (JobState.COMPLETED, JobState.CANCELED)
+        publication.discard(replace(job, attempt=attempt), checkpoints=ended)
 
     def _decide(self, job: Job, why: str) -> Job | None:
         if publication.is_published(job):  # it died between the last rename and the last commit

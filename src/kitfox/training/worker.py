@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 from kitfox.caikit import install_if_asked
 from kitfox.errors import FailedPrecondition
 from kitfox.modules.publication import make_folder
-from kitfox.training import processes, publication
+from kitfox.training import job_log, processes, publication
 from kitfox.training.arguments import decode_arguments
 from kitfox.training.capture import captured_bars
 from kitfox.training.checkpoints import Checkpoints
@@ -44,6 +44,8 @@ __all__ = ["import_libraries", "leave", "main", "prepare_process", "work"]
 log = logging.getLogger("kitfox.TRAINING")
 Result = TypeVar("Result")
 
+_OPENING_PATIENCE = 5.0
+"""For how many seconds a worker tries to open the store, before there is anything to be lost."""
 _EXIT_PATIENCE = 5.0
 """How long threads and exit handlers of the module may take when all is done."""
 
@@ -77,8 +79,8 @@ def prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the server's terminal
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr] # a TextIOWrapper here
+    sys.stdout.flush()
+    sys.stdout, sys.stderr = job_log.open_output(1), job_log.open_output(2)
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
@@ -99,7 +101,7 @@ def import_libraries(libraries: Sequence[Library]) -> None:
 def work(url: str, job_id: str, attempt: int) -> int:
     """Performs one attempt of one job and tells the store; gives the exit status."""
     settings = WorkerSettings.from_environ(os.environ)
-    store = JobStore(url, create=False, busy_timeout=30)
+    store = insist(lambda: JobStore(url, create=False, busy_timeout=30), seconds=_OPENING_PATIENCE)
     job = _begin(store, job_id, attempt)
     if job is None:
         log.info("Attempt %d of training %s is not wanted any more", attempt, job_id)
