@@ -137,6 +137,16 @@ def test_one_is_ended(server: CoursesServer, shell: CommandLines, data: Path, ho
     assert shown(shell.run(f"jobs cancel {training}"))["state"] == "CANCELED"
 
 
+def test_one_is_ended_early_and_keeps_its_model(
+    shell: CommandLines, data: Path, hold: Hold
+) -> None:
+    training = id_in(shell.run(f"train Pupil --data {data} --name early --set hold={hold}"))
+    hold.begun()
+    rows = shown(shell.run(f"jobs stop {training}"))
+    assert (rows["state"], rows["progress"]) == ("COMPLETED", "50% step 1 of 2 loss=1")
+    assert "stopped early" in shell.run(f"jobs logs {training}")
+
+
 def test_one_is_repeated_from_its_record(shell: CommandLines, data: Path) -> None:
     first = id_in(shell.run(f"train Pupil --data {data} --name twice --set steps=3 --follow"))
     same = shell.run(f"train --again {first} --follow")

@@ -16,11 +16,11 @@ from tests.waiting import wait_for
 HERE = Path(__file__).parent
 
 BEGIN = f"""
-import json, sys
+import json, sys, time
 sys.path.insert(0, {str(HERE)!r})
 import kitfox
 from kitfox.errors import KitfoxError
-from trainers import Counter, Crash, Raiser, Row, Talker, Waiter
+from trainers import Counter, Raiser, Row, Talker, Waiter
 
 said = {{}}
 
@@ -102,6 +102,13 @@ def test_a_training_is_waited_for_and_ended(run: Callable[[str], Any]) -> None:
         handle.cancel()
         said["state"] = handle.wait(60).state
         said["result"] = refusal(handle.result)
+        from kitfox.config import parse
+        config = parse({"training": {"stop_seconds": 0}}, source="test")
+        idle = kitfox.train(Waiter, gate="never", store="other.db", config=config)
+        while idle.job.worker_pid is None:
+            time.sleep(0.01)
+        said["stopping"] = idle.stop().state
+        said["stopped"] = [idle.wait(60).state, *idle.job.reasons]
         failed = kitfox.train(Raiser, wait=True)
         said["failed"] = refusal(failed.result)
         said["log"] = failed.log()
@@ -110,6 +117,8 @@ def test_a_training_is_waited_for_and_ended(run: Callable[[str], Any]) -> None:
     assert said["early"].startswith("TimeoutError: training ")
     assert said["state"] == "CANCELED"
     assert "is CANCELED" in said["result"]
+    assert said["stopping"] == "STOPPING"
+    assert said["stopped"] == ["CANCELED", "stopped before its first checkpoint"]
     assert "is ERRORED: the words do not rhyme" in said["failed"]
     assert "about to raise" in said["log"]
 
@@ -147,7 +156,6 @@ def test_what_cannot_be_trained_is_refused_at_once(
 def test_a_training_outlives_the_script(run: Callable[[str], Any], tmp_path: Path) -> None:
     said = run(
         """
-        import time
         handle = kitfox.train(Waiter, gate="go", model_name="late")
         while handle.job.worker_pid is None:
             time.sleep(0.01)

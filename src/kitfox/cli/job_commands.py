@@ -95,6 +95,14 @@ def cancel_job(
         _show(trainings.wait(training_id))
 
 
+@jobs.command("stop")
+def stop_job(training_id: TrainingId, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
+    """Ends a training early and keeps the model that it has by then."""
+    with _trainings(config_files, url) as trainings:
+        trainings.stop(training_id)
+        _show(trainings.wait(training_id))
+
+
 @jobs.command("retry")
 def retry_job(
     training_id: TrainingId,

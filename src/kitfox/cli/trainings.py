@@ -157,6 +157,10 @@ class Trainings:
         self._one(Purpose.TRAINING_CANCEL, training_id)
         return self.show(training_id)
 
+    def stop(self, training_id: str) -> Description:
+        """Ends a training early and keeps what it has; it may take a moment."""
+        return self._one(Purpose.TRAINING_STOP, training_id)
+
     def retry(self, training_id: str) -> Description:
         """Takes up a training again that failed or was ended: a new training."""
         return self._one(Purpose.TRAINING_RETRY, training_id)

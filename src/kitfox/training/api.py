@@ -122,6 +122,10 @@ class TrainingHandle:
         """Ends it; nothing is kept. It may be CANCELING for a moment, until all is gone."""
         return self._service.cancel(self.id)
 
+    def stop(self) -> Job:
+        """Ends it early; what it has by then, at least its last checkpoint, becomes the model."""
+        return self._service.stop(self.id)
+
     def events(self) -> Iterator[Job]:
         """What is known of it, now and whenever state or progress have changed, until it ends."""
         told: tuple[JobState, Progress | None] | None = None
