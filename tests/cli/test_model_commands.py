@@ -36,7 +36,8 @@ def run(server: Server, *lines: str) -> list[tuple[int, str]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagedServer]:
-    with managed(tmp_path_factory.mktemp("managed")) as running:
+    folder = tmp_path_factory.mktemp("managed")
+    with managed(folder, SERVER_MAX_MESSAGE_SIZE="65536") as running:
         yield running
 
 
@@ -92,6 +93,33 @@ def test_with_a_server(server: ManagedServer, tmp_path: Path) -> None:
     assert server.ask("fox").status == 404
 
 
+def test_what_is_too_large_for_a_request_goes_into_the_folder(
+    server: ManagedServer, tmp_path: Path
+) -> None:
+    large = model(tmp_path / "large", "Large")
+    (large / "deep").mkdir()
+    (large / "deep" / "weights.bin").write_bytes(b"w" * 100_000)
+    with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in (large / "config.yml", large / "deep" / "weights.bin"):
+            archive.write(path, path.relative_to(tmp_path))
+    done = run(
+        server,
+        f"deploy whale {large}",
+        f"deploy whale@2 {tmp_path / 'large.zip'}",
+        "promote whale 2",
+        f"deploy whale {large}",
+        f"deploy orca {large} --url {server.url}",
+    )
+    texts = [text for _, text in done]
+    assert [code for code, _ in done] == [0, 0, 0, 1, 1], done
+    assert has(texts[0], "state ready")
+    assert has(texts[1], "model_id whale@2", "state available")
+    assert has(texts[2], "version 2", "state ready")
+    assert "already exists" in texts[3]
+    assert "server.max_message_size" in texts[4]
+    assert server.greeting("whale") == "Large"
+
+
 def test_without_a_server(server: ManagedServer, tmp_path: Path) -> None:
     for version, greeting in (("1", "One"), ("2", "Two")):
         assert server.deploy(f"hen@{version}", greeting).status == 200
@@ -121,3 +149,31 @@ def test_without_a_server(server: ManagedServer, tmp_path: Path) -> None:
     assert "earlier version" in texts[6]
     assert "no server answers" in texts[7]
     assert "no server answers" in texts[8]
+
+
+def test_models_are_brought_and_removed_without_a_server(
+    server: ManagedServer, tmp_path: Path
+) -> None:
+    one, two = model(tmp_path / "one", "One"), model(tmp_path / "two", "Two")
+    (tmp_path / "two" / "link").symlink_to(one / "config.yml")
+    alone = ManagedServer(server.project)
+    done = run(
+        alone,
+        f"deploy owl@1 {one}",
+        f"deploy owl@2 {two}",
+        f"deploy owl@2 {two}",
+        f"deploy ../owl {two}",
+        "promote owl 2",
+        "check owl owl@1",
+        "undeploy owl@1",
+        "undeploy owl@1",
+    )
+    texts = [text for _, text in done]
+    assert [code for code, _ in done] == [0, 0, 1, 1, 0, 0, 0, 1], done
+    assert has(texts[1], "model_id owl@2", "state available", "version 2")
+    assert "already exists" in texts[2]
+    assert has(texts[5], "owl: ok", "owl@1: ok")
+    assert not (server.models / "owl" / "link").is_symlink()
+    assert server.greeting("owl") == "Two"
+    assert run(alone, "undeploy owl")[0][0] == 0
+    assert not (server.models / "owl").exists()

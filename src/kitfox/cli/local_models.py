@@ -3,6 +3,7 @@
 import base64
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +17,9 @@ from kitfox.modules.archive import find_model_folder
 from kitfox.services import import_library
 from kitfox.services.trainings import open_trainings
 
-__all__ = ["LocalModels", "files_of"]
+__all__ = ["LocalModels", "files_of", "upload_size"]
+
+_NAME_BYTES = 200
 
 
 class LocalModels:
@@ -53,6 +56,15 @@ class LocalModels:
         """All that is known of one model."""
         return _description(self._store.describe(model_id))
 
+    def deploy(self, model_id: str, path: Path) -> dict[str, Any]:
+        """Adds a model, or a version of one, from a folder or a zip file."""
+        return _description(self._store.deploy(model_id, path))
+
+    def undeploy(self, model_id: str) -> dict[str, Any]:
+        """Removes a model, or a version of one."""
+        self._store.remove(model_id)
+        return {"model_id": model_id}
+
     def promote(self, name: str, version: str) -> dict[str, Any]:
         """Makes a version current."""
         return _description(self._store.promote(name, version))
@@ -88,6 +100,17 @@ def files_of(path: Path) -> list[dict[str, str]]:
         ]
     with tempfile.TemporaryDirectory() as folder:
         return files_of(Path(find_model_folder(extract(path, Path(folder) / "model"))))
+
+
+def upload_size(path: Path) -> int:
+    """About how many bytes the files of a folder, or of a zip file, take as `DeployModel`."""
+    if path.is_dir():
+        sizes = [item.stat().st_size for item in path.rglob("*") if item.is_file()]
+    else:
+        with zipfile.ZipFile(path) as archive:
+            sizes = [item.file_size for item in archive.infolist()]
+    # Base64, and the names.
+    return sum(4 * (size // 3 + 1) + _NAME_BYTES for size in sizes)
 
 
 def _description(entry: ModelEntry) -> dict[str, Any]:

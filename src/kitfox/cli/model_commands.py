@@ -159,16 +159,38 @@ def deploy(
     config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
-    """Adds a model, or with NAME@VERSION a version of one, to a running server."""
-    from kitfox.cli.local_models import files_of
+    """Adds a model, or with NAME@VERSION a version of one; without a server, to the models folder.
 
-    _manage("DEPLOY", config_files, url, model_id=model, model_files=files_of(path))
+    What is too large for one request goes into the models folder, too, and is loaded from there.
+    """
+    from kitfox.cli.listings import show_model
+    from kitfox.cli.local_models import LocalModels, files_of, upload_size
+    from kitfox.services import Purpose
+
+    settings = config.load(*config_files)
+    if (server := _server(settings, url)) is None:
+        show_model(LocalModels(settings).deploy(model, path))
+    elif url or upload_size(path) < settings.server.max_message_size:
+        show_model(server.manage(Purpose.DEPLOY, model_id=model, model_files=files_of(path)))
+    else:
+        # By the same configuration: so the folder is the one that the server reads.
+        LocalModels(settings).deploy(model, path)
+        purpose = Purpose.MODEL_SHOW if "@" in model else Purpose.MODEL_LOAD
+        show_model(server.manage(purpose, model_id=model))
 
 
 @models.command("undeploy")
 def undeploy(model: Model, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
-    """Removes a model with its files from a running server."""
-    _manage("UNDEPLOY", config_files, url, model_id=model)
+    """Removes a model with its files; without a server, from the models folder."""
+    from kitfox.cli.listings import show_model
+    from kitfox.cli.local_models import LocalModels
+    from kitfox.services import Purpose
+
+    settings = config.load(*config_files)
+    if (server := _server(settings, url)) is None:
+        show_model(LocalModels(settings).undeploy(model))
+    else:
+        show_model(server.manage(Purpose.UNDEPLOY, model_id=model))
 
 
 @models.command("check")

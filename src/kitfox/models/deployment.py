@@ -3,7 +3,7 @@
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ from kitfox.modules.publication import sync_folder
 __all__ = ["ModelFiles", "check_files", "copy_model", "link_or_copy", "write_files"]
 
 ModelFiles: TypeAlias = Mapping[str, bytes] | Iterable[tuple[str, bytes]] | Path
-"""A model's files by their relative names, or the path of a zip file of them."""
+"""A model's files by their relative names, or the path of a folder or a zip file of them."""
 
 
 def check_files(files: ModelFiles) -> dict[str, bytes] | Path:
@@ -35,20 +35,32 @@ def check_files(files: ModelFiles) -> dict[str, bytes] | Path:
         InvalidArgument: There are none, or a name cannot be used.
     """
     if isinstance(files, Path):
+        if files.is_dir():
+            check_file_names(path.relative_to(files).as_posix() for path in _files_in(files))
+            if (manifest := files / MANIFEST).exists():
+                _check_manifest(manifest.read_bytes())
         return files
     pairs = list(files.items() if isinstance(files, Mapping) else files)
     check_file_names(name for name, _ in pairs)
     found = dict(pairs)
     if MANIFEST in found:
-        try:
-            manifest = parse_manifest(found[MANIFEST], MANIFEST)
-        except IncompleteModel as error:
-            raise InvalidArgument(f"model file {error}") from error
-        if manifest is None:
-            raise InvalidArgument(
-                f"model file '{MANIFEST}' is written by the server; give yours another name"
-            )
+        _check_manifest(found[MANIFEST])
     return found
+
+
+def _check_manifest(text: bytes) -> None:
+    try:
+        manifest = parse_manifest(text, MANIFEST)
+    except IncompleteModel as error:
+        raise InvalidArgument(f"model file {error}") from error
+    if manifest is None:
+        raise InvalidArgument(
+            f"model file '{MANIFEST}' is written by the server; give yours another name"
+        )
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def write_files(files: dict[str, bytes] | Path, folder: Path) -> Path:
@@ -67,7 +79,14 @@ def write_files(files: dict[str, bytes] | Path, folder: Path) -> Path:
         InvalidArgument: The archive cannot be read, or a file is not what the manifest says.
         UnsafeArchive: The archive would write outside of the folder.
     """
-    if isinstance(files, Path):
+    if isinstance(files, Path) and files.is_dir():
+        model = folder
+        # Not by links: whoever has the folder may go on to write in it.
+        for path in _files_in(files):
+            copy = folder / path.relative_to(files)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    elif isinstance(files, Path):
         _check_depth(files)
         model = Path(find_model_folder(extract(files, folder)))
     else:

@@ -226,7 +226,7 @@ class ModelStore:
 
         Args:
             model_id: `name` or `name@version`.
-            files: The model's files by name, or the path of a zip file.
+            files: The model's files by name, or the path of a folder or a zip file.
 
         Raises:
             InvalidArgument: The id, or the name of a file, cannot be used.
