@@ -37,6 +37,7 @@ from kitfox.services.health import Health
 from kitfox.services.prediction_jobs import PredictionJobs, open_prediction_jobs
 from kitfox.services.reflection import Descriptions
 from kitfox.services.training_events import TrainingEvents
+from kitfox.services.training_retention import Retention, open_retention
 from kitfox.services.trainings import TrainingService, open_trainings, tell_ends
 from kitfox.services.warm_up import WarmUp
 
@@ -56,6 +57,7 @@ class Runtime:
     trainings: TrainingService
     events: TrainingEvents
     promotions: AutoPromotion
+    retention: Retention
     jobs: PredictionJobs
     health: Health
     metrics_server: WSGIServer | None
@@ -86,6 +88,7 @@ class Runtime:
         for task in self.tasks:
             task.cancel()
         await self.jobs.stop()
+        await asyncio.to_thread(self.retention.stop)
         await asyncio.to_thread(self.trainings.scheduler.stop)
         self.models.close()
         if self.metrics_server:
@@ -113,6 +116,8 @@ async def start_runtime() -> Runtime:
     await asyncio.to_thread(runtime.trainings.scheduler.start)
     announce(config, [method for method in table if method.path in runtime.endpoints.rpcs])
     await _load_models(config.runtime, runtime)
+    # By the one who has the scheduler's lock, and when it is known which models are in use.
+    runtime.retention.start()
     runtime.tasks.append(asyncio.create_task(runtime.promotions.run()))
     await runtime.jobs.start()
     runtime.health.start()
@@ -177,6 +182,7 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
         trainings=trainings,
         events=events,
         promotions=promotions,
+        retention=open_retention(config.training, trainings, models),
         jobs=jobs,
         health=health,
         metrics_server=_open_metrics(config, registry),

@@ -56,6 +56,7 @@ _MANAGEMENT = {
 _TRAININGS = {
     *(Purpose.TRAINING_LIST, Purpose.TRAINING_SHOW, Purpose.TRAINING_LOG, Purpose.TRAINING_STOP),
     *(Purpose.TRAINING_RETRY, Purpose.TRAINING_REPEAT, Purpose.TRAINING_PIN),
+    Purpose.TRAINING_DELETE,
 }
 
 

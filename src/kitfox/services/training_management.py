@@ -14,6 +14,7 @@ from kitfox.interfaces.runtime.trainings import (
     ListTrainingsResponse,
     TrainingData,
     TrainingDescription,
+    TrainingIdRequest,
     TrainingLog,
     TrainingProgress,
 )
@@ -52,6 +53,7 @@ class TrainingRecords:
             Purpose.TRAINING_RETRY: self._retry,
             Purpose.TRAINING_REPEAT: self._repeat,
             Purpose.TRAINING_PIN: self._pin,
+            Purpose.TRAINING_DELETE: self._delete,
         }
         return handlers[purpose]
 
@@ -132,6 +134,14 @@ class TrainingRecords:
         training_id, pinned = fields.get("training_id") or "", bool(fields.get("pinned"))
         await asyncio.to_thread(self._trainings.pin, training_id, pinned)
         return await self._described(training_id)
+
+    async def _delete(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
+        training_id = fields.get("training_id") or ""
+        await asyncio.to_thread(self._trainings.delete, training_id)
+        for name in [*self._models.loaded, *self._models.loading]:
+            if name == training_id or name.endswith(f"@{training_id}"):
+                self._models.unload(name, why="its training was removed")
+        return TrainingIdRequest(training_id=training_id)
 
     async def _described(self, training_id: str) -> TrainingDescription:
         return await asyncio.to_thread(self._describe, training_id)

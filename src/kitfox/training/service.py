@@ -28,6 +28,7 @@ from kitfox.training.jobs import (
 from kitfox.training.log_parts import LogPart, read_part
 from kitfox.training.publication import newest_checkpoint, trainer
 from kitfox.training.redaction import Redactions
+from kitfox.training.retention import Retention
 from kitfox.training.scheduler import Scheduler, log_folder
 from kitfox.training.store import JobStore
 
@@ -89,6 +90,7 @@ class TrainingService:
         self._promotable = promotable
         self._logs = log_folder(store, self.output_dir)
         self._redact = Redactions(store.parameters)
+        self._removal = Retention(store=store)
         self._read: Counter[str] = Counter()
         self._guard = threading.Lock()
 
@@ -270,6 +272,17 @@ class TrainingService:
     def pin(self, training_id: str, pinned: bool) -> Job:
         """Keeps a training, its log and its model for ever, or no longer."""
         return self._shown(self.store.set(training_id, pinned=pinned))
+
+    def delete(self, training_id: str) -> None:
+        """Forgets a training that has ended, and removes its log, its checkpoints and its model.
+
+        Raises:
+            FailedPrecondition: It has not ended, is pinned, or somebody needs its files.
+        """
+        job = self.store.get(training_id, log_tail=False)
+        if self.is_read(job.id):
+            raise FailedPrecondition(f"Training {job.id} cannot be removed: it is being downloaded")
+        self._removal.remove_now(job)
 
     def parameters(self, training_id: str) -> str:
         """What its `train` was given, as JSON text, keys and passwords included."""

@@ -1,0 +1,78 @@
+"""What a server keeps of trainings that have ended, beside what its rules say: what is in use."""
+
+import os
+from pathlib import Path
+
+from kitfox.config import Training
+from kitfox.models import ModelManager
+from kitfox.training import Job, RetentionRules, TrainingService
+from kitfox.training.publication import trainer
+from kitfox.training.retention import Retention
+
+__all__ = ["KeptTrainings", "Retention", "open_retention"]
+
+
+def open_retention(
+    settings: Training, trainings: TrainingService, models: ModelManager
+) -> Retention:
+    """What removes trainings that have been kept long enough; not started yet.
+
+    Args:
+        settings: Where the rules are.
+        trainings: The trainings.
+        models: Of these no one loses its files.
+    """
+    rules = settings.retention
+    return Retention(
+        store=trainings.store,
+        rules=RetentionRules(
+            seconds=rules.seconds,
+            count=rules.count,
+            bytes=rules.bytes_limit,
+            failed_seconds=rules.failed_seconds,
+        ),
+        is_kept=KeptTrainings(trainings, models),
+    )
+
+
+class KeptTrainings:
+    """Knows which trainings stay, whatever the rules say; asked from a thread.
+
+    Args:
+        trainings: The trainings; a model that is being downloaded stays.
+        models: The models; what is loaded or is the current version of its name stays.
+    """
+
+    def __init__(self, trainings: TrainingService, models: ModelManager) -> None:
+        self._trainings = trainings
+        self._models = models
+        self._host = os.uname().nodename
+
+    def __call__(self, job: Job) -> bool:
+        """Whether a training stays."""
+        return (
+            self._is_of_others(job)
+            or self._trainings.is_read(job.id)
+            or self._is_loaded(job)
+            or self._is_current(job)
+        )
+
+    def _is_of_others(self, job: Job) -> bool:
+        """Whether only another server can know what is in use."""
+        return self._trainings.store.database.shared and job.worker_host not in ("", self._host)
+
+    def _is_loaded(self, job: Job) -> bool:
+        place = Path(job.output_path)
+        loaded = [model.path for model in list(self._models.loaded.values())]
+        names = (job.id, f"{job.model_name}@{job.id}")
+        return place in loaded or any(name in self._models.loading for name in names)
+
+    def _is_current(self, job: Job) -> bool:
+        """Whether its model is what the model's name means."""
+        if job.overwrite:
+            return self._trainings.place(job) is not None
+        if not job.model_name:
+            return False
+        # Of what was promoted there is a copy in the models folder, which tells where it is from.
+        found = trainer(self._models.store.root / job.model_name)
+        return found is not None and found[0] == job.id
