@@ -11,7 +11,7 @@ import pytest
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["data-objects", "streaming"])
+@pytest.mark.parametrize("page", ["data-objects", "streaming", "training-modules"])
 def test_the_examples_of_a_page(page: str) -> None:
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     # Like a module of its own: what resolves the annotations looks there.
