@@ -263,3 +263,11 @@ def test_a_counted_stream_tells_of_each_reading_to_the_end() -> None:
     assert list(once) == ["a", "b"]
     with pytest.raises(RuntimeError, match="can be read only once"):
         list(once)
+
+
+def test_batches_hold_the_elements_in_order(source: Source, numbers: DataStream[int]) -> None:
+    whole = list(numbers)
+    assert [item for batch in numbers.batches(2) for item in batch] == whole
+    assert [len(batch) for batch in DataStream.from_iterable(range(5)).batches(2)] == [2, 2, 1]
+    assert list(DataStream.from_iterable(range(5)).batches()) == [[0, 1, 2, 3, 4]]
+    assert list(DataStream.from_iterable([]).batches()) == []

@@ -1,6 +1,7 @@
 """Streams keep their order and their bounds, and end whoever works for them."""
 
 import asyncio
+import pickle
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from kitfox.models import RequestFeed, ThreadExecutor, collect, generate, split
+from kitfox.models.replicas.feed import ReplicaFeed
 from kitfox.modules import RequestContext
 from tests.waiting import wait_for
 
@@ -195,6 +197,60 @@ def test_parameters_of_one_stream_are_read_side_by_side(asynchronous: bool) -> N
         return found
 
     assert asyncio.run(scenario()) == ([1, 2, 3], [-1, -2, -3])
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("most", "expected"), [(0, [[0], [1, 2, 3, 4, 5]]), (3, [[0], [1, 2, 3], [4, 5]])]
+)
+def test_a_slow_reader_gets_all_that_came_meanwhile(
+    *, asynchronous: bool, most: int, expected: list[list[int]]
+) -> None:
+    async def scenario() -> list[list[int]]:
+        come, found = asyncio.Event(), list[list[int]]()
+        loop = asyncio.get_running_loop()
+        read = threading.Event()
+
+        async def messages() -> AsyncIterator[bytes]:
+            yield b"0"
+            await come.wait()
+            for number in range(1, 6):
+                yield b"%d" % number
+            loop.call_later(0.02, read.set)
+
+        feed = RequestFeed(messages(), lambda data: {"n": int(data)})
+        stream = split(feed, None, ["n"])["n"].batches(most)
+
+        def note(batch: list[int]) -> None:
+            found.append(batch)
+            loop.call_soon_threadsafe(come.set)
+
+        def read_in_thread() -> None:
+            for batch in stream:
+                note(batch)
+                assert read.wait(30)
+
+        if asynchronous:
+            async for batch in stream:
+                note(batch)
+                await asyncio.to_thread(read.wait, 30)
+        else:
+            await asyncio.to_thread(read_in_thread)
+        await feed.aclose()
+        return found
+
+    assert asyncio.run(scenario()) == expected
+
+
+def test_a_replica_reads_what_has_come_too() -> None:
+    feed = ReplicaFeed(["n"], want=lambda _: None, window=10**6, waiting=lambda _: None)
+    feed.put([pickle.dumps((number,)) for number in range(3)])
+    stream = split(feed, {"n": -1}, ["n"])["n"]
+    read = iter(stream.batches(3))
+    assert next(read) == [-1, 0, 1]
+    feed.put([pickle.dumps((3,))])
+    feed.end(None)
+    assert list(read) == [[2, 3]]
 
 
 def test_a_generator_whose_caller_is_gone_makes_one_more_result_at_most() -> None:

@@ -15,6 +15,8 @@ from kitfox.data import files
 
 __all__ = ["DataStream", "counted"]
 
+_BATCH = 64
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -251,6 +253,23 @@ class DataStream(Generic[T]):
     def flatten(self) -> "DataStream[Any]":
         """A stream of the elements of the elements."""
         return self._over(lambda: itertools.chain.from_iterable(_iterables(self)))
+
+    def batches(self, most: int = 0) -> "DataStream[list[T]]":
+        """A stream of lists of the elements, in order, for a model that does several at once.
+
+        Of a stream of requests a list holds what has come meanwhile: at least one, and none is
+        waited for. Of other streams all lists but the last are full.
+
+        Args:
+            most: The most elements of a list; 0: what is there, of other streams 64.
+        """
+
+        def read() -> Iterator[list[T]]:
+            items = iter(self)
+            while batch := list(itertools.islice(items, most or _BATCH)):
+                yield batch
+
+        return self._over(read)
 
     def eager(self) -> "DataStream[T]":
         """A stream of the same elements, read now and kept in memory."""

@@ -8,6 +8,7 @@ at most; then whoever is ahead waits. A generator whose results nobody takes hol
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections import deque
 from collections.abc import (
@@ -107,6 +108,12 @@ class RequestFeed(Generic[T]):
             self._notice.clear()
             await self._notice.wait()
 
+    def take_ready(self) -> T | None:
+        """The next request if it has come; it is not waited for."""
+        with self._arrival:
+            message = self._take()
+        return None if message is None else self._decode(message)
+
     def close(self, error: BaseException | None = None) -> None:
         """Brings no more requests; a reader that waits gets the error, or the end."""
         self._task.cancel()
@@ -165,7 +172,7 @@ class RequestStream(DataStream[T]):
     `for` reads it in an ordinary method, `async for` in an `async def` one.
     """
 
-    def __init__(self, source: "_Branch") -> None:
+    def __init__(self, source: "_Source") -> None:
         super().__init__(lambda: source)
         self._source = source
         self._one_pass = True
@@ -173,6 +180,25 @@ class RequestStream(DataStream[T]):
     async def __aiter__(self) -> AsyncGenerator[T, None]:
         async for value in self._source:
             yield value
+
+    def batches(self, most: int = 0) -> "RequestStream[list[T]]":
+        """What has come while the one before was worked on; see `DataStream.batches`."""
+        return RequestStream(_Batches(self._source, most or sys.maxsize))
+
+
+class _Source(Protocol):
+    """Values of a stream of requests, read in a thread or in the event loop."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __next__(self) -> Any: ...
+
+    def __aiter__(self) -> AsyncIterator[Any]: ...
+
+    def __anext__(self) -> Awaitable[Any]: ...
+
+    def take_ready(self, most: int) -> list[Any]:
+        """Those that have come, without waiting."""
 
 
 class Feed(Protocol):
@@ -183,6 +209,9 @@ class Feed(Protocol):
 
     def __anext__(self) -> Awaitable[dict[str, Any]]:
         """Waits for the next one; in the event loop."""
+
+    def take_ready(self) -> dict[str, Any] | None:
+        """The next one if it has come."""
 
 
 class _Branch:
@@ -217,6 +246,38 @@ class _Branch:
             for branch in self._all:
                 branch.add(fields)
         return self._values.popleft()
+
+    def take_ready(self, most: int) -> list[Any]:
+        """The values that have come."""
+        while len(self._values) < most and (fields := self._feed.take_ready()) is not None:
+            for branch in self._all:
+                branch.add(fields)
+        return [self._values.popleft() for _ in range(min(most, len(self._values)))]
+
+
+class _Batches:
+    """The values of one field, as many at a time as have come."""
+
+    def __init__(self, source: _Source, most: int) -> None:
+        self._source = source
+        self._most = most
+
+    def __iter__(self) -> "_Batches":
+        return self
+
+    def __next__(self) -> list[Any]:
+        return [next(self._source), *self._source.take_ready(self._most - 1)]
+
+    def __aiter__(self) -> "_Batches":
+        return self
+
+    async def __anext__(self) -> list[Any]:
+        return [await anext(self._source), *self._source.take_ready(self._most - 1)]
+
+    def take_ready(self, most: int) -> list[list[Any]]:
+        """The batches that have come: one."""
+        ready = self._source.take_ready(self._most) if most else []
+        return [ready] if ready else []
 
 
 def split(

@@ -100,6 +100,12 @@ class ReplicaFeed:
             raise self._error
         raise StopAsyncIteration
 
+    def take_ready(self) -> dict[str, Any] | None:
+        """The next request if it has come; it is not waited for."""
+        with self._arrival:
+            request = self._requests.popleft() if self._requests else None
+        return None if request is None else self._fields(request)
+
     def _fields(self, request: bytes) -> dict[str, Any]:
         self._read += len(request)
         if self._read * 2 >= self._window:
