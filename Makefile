@@ -18,7 +18,7 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CALLS),--calls $(CALLS)) \
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
-.PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers check clean conformance conformance-short \
+.PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers bench-training check clean conformance conformance-short \
     demo format fuzz help model-traffic profile soak test
 
 help: ## what can be made
@@ -73,6 +73,9 @@ bench-peers: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits $(VENV)/.embedding
 
 profile: $(VENV)/.installed $(VENV)/.load $(VENV)/.limits ## where the microseconds of one call go
 	$(BIN)/python -m benchmarks.profile --environments $(VENV)
+
+bench-training: $(VENV)/.installed $(VENV)/.caikit ## what a training costs, beside a bare Python and caikit's threads
+	$(BENCH) --peers --work training $(if $(ROUNDS),--rounds $(ROUNDS)) --json benchmarks/results/training.json
 
 bench-embedding: $(VENV)/.embedding ## how fast the sentence-embedding model is without a server
 	$(VENV)/embedding/bin/python benchmarks/embedding/bare.py $(VENV)/embedding/model

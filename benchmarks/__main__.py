@@ -22,6 +22,7 @@ from benchmarks.measurement import Options, Results, run_rounds
 from benchmarks.peer_servers import PEERS
 from benchmarks.report import Report
 from benchmarks.special import SPECIAL
+from benchmarks.training import WAYS_TO_TRAIN
 from benchmarks.work import WORKS, chosen_works
 
 
@@ -54,7 +55,15 @@ def contestants(options: argparse.Namespace) -> list[Contestant]:
     Raises:
         ValueError: There is none of a name.
     """
-    all_of_them = [KITFOX, *LIMITS, BARE, *SPECIAL, *MODES, *(PEERS if options.peers else ())]
+    all_of_them = [
+        KITFOX,
+        *LIMITS,
+        BARE,
+        *SPECIAL,
+        *WAYS_TO_TRAIN,
+        *MODES,
+        *(PEERS if options.peers else ()),
+    ]
     if not options.only:
         return all_of_them
     by_name = {item.name.lower(): item for item in [*all_of_them, *PEERS]}

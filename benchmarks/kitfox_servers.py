@@ -20,6 +20,7 @@ from benchmarks.contestants import (
     rest,
 )
 from benchmarks.data_suite import reading
+from benchmarks.training import training
 
 __all__ = [
     "KITFOX",
@@ -179,7 +180,7 @@ KITFOX = Contestant(
         **{suite: samples(suite) for suite in ("stream", "payload", "nested")},
         "embedding": embedding,
     },
-    own={"data": reading("kitfox")},
+    own={"data": reading("kitfox"), "training": training("kitfox_trainings.py", "warm")},
 )
 
 

@@ -25,6 +25,7 @@ from benchmarks.kitfox_servers import (
     sample_targets,
     template_project,
 )
+from benchmarks.training import training
 
 __all__ = ["PEERS"]
 
@@ -239,7 +240,10 @@ PEERS = (
             **{suite: _samples(suite) for suite in ("stream", "payload", "nested")},
             "embedding": _caikit(embedding_project, lambda _, port: embedding_targets(port)),
         },
-        own={"data": reading("caikit", "caikit", part=10)},
+        own={
+            "data": reading("caikit", "caikit", part=10),
+            "training": training("caikit_trainings.py", environment="caikit"),
+        },
         peer=True,
     ),
     Contestant(

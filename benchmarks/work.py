@@ -158,6 +158,12 @@ WORKS = (
         main="rate",
     ),
     Work(
+        name="training.overhead",
+        title="An empty training, from its submission to its end",
+        main="milliseconds",
+    ),
+    Work(name="training.rate", title="Empty trainings, many at once", main="rate"),
+    Work(
         name="flat.memory",
         title="Memory after many calls, beside after 10,000",
         main="growth",
