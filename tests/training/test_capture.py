@@ -42,7 +42,7 @@ def test_a_bar_is_the_progress(context: JobContext, capsys: pytest.CaptureFixtur
     seen = [progress(context).step for _ in bar(range(4), desc="learning")]
     assert seen == [0, 1, 2, 3]
     assert (progress(context).step, progress(context).total) == (4, 4)
-    assert progress(context).fraction == 1.0
+    assert (progress(context).fraction, progress(context).message) == (1.0, "learning")
     assert capsys.readouterr() == ("", ""), "the bar itself is not drawn"
 
 

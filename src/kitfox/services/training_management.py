@@ -206,7 +206,7 @@ def described_progress(progress: Progress | None) -> TrainingProgress | None:
         step=progress.step,
         total=progress.total,
         metrics=dict(progress.metrics),
-        message=getattr(progress, "message", None) or None,
+        message=progress.message or None,
     )
 
 

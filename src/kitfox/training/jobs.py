@@ -149,6 +149,8 @@ class Progress:
     """The number of steps there will be, where it is known."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """What the training measures, by name: the newest value of each."""
+    message: str = ""
+    """What it is about, in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from kitfox.training import job_log, processes, worker
+from kitfox.training.environment import imported_packages
 from kitfox.training.jobs import Library
 from kitfox.training.launchers import open_pidfd
 
@@ -165,6 +166,7 @@ def main() -> int:
         return 0
     worker.import_libraries([Library(**library) for library in first["libraries"]])
     importlib.metadata.version("kitfox")  # every model that is saved notes a version: 20 ms
+    imported_packages()  # remembers what it had to look for
     gc.collect()
     gc.freeze()  # so that workers share these pages until they write to them
     forks = len(list(Path("/proc/self/task").iterdir())) == 1

@@ -133,6 +133,7 @@ class JobContext(TrainingContext):
             found = {name: float(value) for name, value in metrics.items()}
             if step is None:
                 step, total, fraction = before.step, before.total, before.fraction
+                message = before.message
             else:
                 fraction = min(1.0, max(0.0, step / total)) if total else None
             self._progress = Progress(
@@ -140,6 +141,7 @@ class JobContext(TrainingContext):
                 step=step,
                 total=total,
                 metrics=_newest({**before.metrics, **found}),
+                message=message,
             )
 
 
