@@ -29,12 +29,12 @@ class Service:
 
     url: str
 
-    def put(self, key: str, content: bytes | str) -> None:
+    def put(self, key: str, content: bytes | str, acl: str = "private") -> None:
         data = content.encode() if isinstance(content, str) else content
-        self._client("s3").put_object(Bucket=BUCKET, Key=key, Body=data)
+        self._client("s3").put_object(Bucket=BUCKET, Key=key, Body=data, ACL=acl)
 
-    def make_bucket(self) -> None:
-        self._client("s3").create_bucket(Bucket=BUCKET)
+    def make_bucket(self, acl: str = "private") -> None:
+        self._client("s3").create_bucket(Bucket=BUCKET, ACL=acl)
 
     def make_reader(self) -> tuple[str, str]:
         """The keys of a user who may read everything."""

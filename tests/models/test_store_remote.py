@@ -1,5 +1,6 @@
 """Models in remote stores are found, downloaded once, verified, and served from the cache."""
 
+import json
 import socket
 import threading
 from collections import Counter
@@ -297,6 +298,36 @@ def test_an_s3_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         missing = RemoteStores([open_remote("s3://no-such-bucket/models")], tmp_path / "cache")
         with pytest.raises(Unavailable, match=r"s3://no-such-bucket/models does not give m: .*404"):
             missing(ModelReference(name="m"))
+
+
+def test_googles_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a service of S3: Google's storage is read by an interface that is like it."""
+    with running_service(tmp_path / "log") as service:
+        account = tmp_path / "account.json"
+        account.write_text(
+            json.dumps(
+                {
+                    "gcs_base_url": service.url,
+                    "disable_oauth": True,
+                    "client_email": "",
+                    "private_key": "",
+                    "private_key_id": "",
+                }
+            )
+        )
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(account))
+        service.make_bucket("public-read")
+        plain_folder(tmp_path / "plain", "unsealed")
+        for name, folder in {
+            "m": sealed(tmp_path / "sealed", "bucket"),
+            "p": tmp_path / "plain",
+        }.items():
+            for file in folder.iterdir():
+                service.put(f"models/{name}/{file.name}", file.read_bytes(), "public-read")
+        find = RemoteStores([open_remote(f"gs://{BUCKET}/models")], tmp_path / "cache")
+        assert word_of(find(ModelReference(name="m"))) == "bucket"
+        assert word_of(find(ModelReference(name="p"))) == "unsealed"
+        assert find(ModelReference(name="unknown")) is None
 
 
 def test_a_folder_by_fsspec(tmp_path: Path) -> None:
