@@ -1,12 +1,16 @@
 """Trainings go when they have been kept long enough, or when told; what is in use stays."""
 
+import datetime
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kitfox.services.training_retention import KeptTrainings
+from kitfox.training import Job, JobState, JobStore, Scheduler, TrainingService
 from tests.services.courses import MANAGE, CoursesServer, Hold, courses
 from tests.waiting import wait_for
 
@@ -108,3 +112,30 @@ def test_who_follows_a_training_that_is_removed_is_told(
     server.manage("delete", training_id=training)
     *_, last = events
     assert last.get("state") == "COMPLETED" or last["code"] == 404
+
+
+def test_a_model_that_is_loaded_stays(tmp_path: Path) -> None:
+    """Also under another name, and while it is being loaded."""
+    store = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
+    service = TrainingService(store=store, scheduler=Scheduler(store=store), output_dir=tmp_path)
+    models: Any = SimpleNamespace(
+        loaded={"other": SimpleNamespace(path=tmp_path / "a" / "fox")},
+        loading=frozenset({"fox@b", "c"}),
+        store=SimpleNamespace(root=tmp_path / "models"),
+    )
+    is_kept = KeptTrainings(service, models)
+
+    def kept(job_id: str) -> bool:
+        return is_kept(
+            Job(
+                id=job_id,
+                module_id="m",
+                model_name="fox",
+                output_path=str(tmp_path / job_id / "fox"),
+                created=datetime.datetime.now(datetime.UTC),
+                state=JobState.COMPLETED,
+            )
+        )
+
+    assert [job_id for job_id in "abcd" if kept(job_id)] == ["a", "b", "c"]
+    store.close()

@@ -1,6 +1,7 @@
 """Trainings of a running server are listed, shown, taken up again and kept, over REST and gRPC."""
 
 import io
+import re
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -51,6 +52,15 @@ def test_a_training_is_shown_with_all_that_is_known(server: CoursesServer) -> No
     assert (found.state, found.model_name) == ("COMPLETED", "known")
     assert found.parameters == shown["parameters"]
     assert server.http("GET", f"{MANAGE}/show?training_id=nope").status == 404
+
+
+def test_data_that_came_with_the_request_is_not_shown_when_it_is_long(
+    server: CoursesServer,
+) -> None:
+    training = server.begin(*(f"line {number}" for number in range(5000)), steps=3)
+    shown = server.ended(training)["parameters"]
+    assert shown["steps"] == 3
+    assert re.fullmatch(r"\.\.\. \d+,\d+ bytes of JSON \.\.\.", shown["lines"])
 
 
 def test_trainings_are_listed_a_page_at_a_time(server: CoursesServer, hold: Hold) -> None:
@@ -162,6 +172,17 @@ def test_a_training_is_repeated_with_changes(server: CoursesServer) -> None:
     assert (again["model_name"], again["parameters"]["steps"]) == ("old", 3)
     assert (changed["model_name"], changed["parameters"]["steps"]) == ("new", 4)
     assert server.recited(changed["training_id"]) == "one"
+    recorded = server.show(training)["parameters"]["lines"]
+    same = server.managed("repeat", training_id=training, parameters={"lines": recorded})
+    assert server.ended(same["training_id"])["state"] == "COMPLETED"
+    for changes, field in (
+        ({"steps": "x"}, "steps"),
+        ({"pace": 1}, "pace"),
+        ({"lines": 1}, "lines"),
+    ):
+        answer = server.manage("repeat", training_id=training, parameters=changes)
+        assert answer.status == 422, answer.body
+        assert f"parameters.{field}: " in answer.json["details"]
     assert server.manage("repeat", training_id="nope").status == 404
     assert server.manage("repeat", training_id=training, model_name="a/b").status == 400
 

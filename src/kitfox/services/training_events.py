@@ -21,7 +21,7 @@ from kitfox.services.training_management import described_progress
 from kitfox.training import Job, TrainingService
 from kitfox.training.jobs import TERMINAL
 
-__all__ = ["TrainingEvents"]
+__all__ = ["TrainingEvents", "added"]
 
 log = logs.channel("TRAINING")
 
@@ -232,12 +232,12 @@ class _LogReader:
         tail = self._trainings.get(job.id).log_tail
         if job.state not in TERMINAL:
             tail = tail[: tail.rfind("\n") + 1]
-        new = _added(self._tail, tail)
+        new = added(self._tail, tail)
         self._tail = tail
         return _lines(new)
 
 
-def _added(before: str, after: str) -> str:
+def added(before: str, after: str) -> str:
     """What has been added to a text of which the beginning may have been dropped."""
     if after.startswith(before):
         return after[len(before) :]

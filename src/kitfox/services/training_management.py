@@ -20,6 +20,7 @@ from kitfox.interfaces.runtime.trainings import (
 )
 from kitfox.models import ModelManager
 from kitfox.services.methods import Context, Handler, Purpose
+from kitfox.services.training_changes import check_changes
 from kitfox.training import Job, JobFilter, JobState, Progress, TrainingService
 from kitfox.training.redaction import redacted
 
@@ -109,14 +110,15 @@ class TrainingRecords:
         return await asyncio.to_thread(self._start_again, fields, context.request_id)
 
     def _start_again(self, fields: dict[str, Any], request_id: str) -> TrainingDescription:
-        changes = fields.get("parameters") or {}
+        training_id, changes = fields.get("training_id") or "", fields.get("parameters") or {}
+        check_changes(self._trainings.get(training_id).module_id, changes)
         paths = {
             model_id: self._find(model_id)
             for value in changes.values()
             if isinstance(value, dict) and isinstance(model_id := value.get("model_id"), str)
         }
         job = self._trainings.repeat(
-            fields.get("training_id") or "",
+            training_id,
             changes,
             model_name=fields.get("model_name"),
             model_paths=paths,
