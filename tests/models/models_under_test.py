@@ -13,7 +13,7 @@ from kitfox.models.watchdog import Watchdog
 from kitfox.modules import ModuleBase, RequestContext, TaskBase, default_registry, module, task
 from tests.waiting import wait_for
 
-__all__ = ["Answer", "EchoTask", "call", "opened", "until"]
+__all__ = ["Answer", "EchoTask", "ShoutTask", "call", "opened", "until"]
 
 
 @dataobject(package="execution_test")
@@ -27,6 +27,11 @@ class Answer(DataObjectBase):
 @task(required_parameters={"text": str}, output_type=Answer)
 class EchoTask(TaskBase):
     """Answers with the text."""
+
+
+@task(required_parameters={"text": str}, output_type=Answer)
+class ShoutTask(TaskBase):
+    """Answers loudly."""
 
 
 @asynccontextmanager

@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from kitfox.errors import Internal, InvalidArgument
 from kitfox.models import Execution, InThreads
 from kitfox.models.tuning import Plan
-from kitfox.modules import ModuleBase, TaskBase, task
-from tests.models.models_under_test import Answer, EchoTask, call, opened, texts, until
-
-
-@task(required_parameters={"text": str}, output_type=Answer)
-class ShoutTask(TaskBase):
-    """Another task."""
+from kitfox.modules import ModuleBase
+from tests.models.models_under_test import Answer, EchoTask, ShoutTask, call, opened, texts, until
 
 
 class Gated(ModuleBase):

@@ -15,6 +15,7 @@ from kitfox.metrics import ExecutionFigures
 from kitfox.models.batch_executor import BatchExecutor
 from kitfox.models.batch_queue import BatchCall
 from kitfox.models.executor import Call, Executor, ThreadExecutor
+from kitfox.models.loop_batches import LoopBatches
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.pace import Pace
 from kitfox.models.tuning import Plan
@@ -40,9 +41,8 @@ class Execution(Protocol):
     def feeds(self) -> ThreadExecutor:
         """Where calls with streams of requests get theirs, which wait for their callers."""
 
-    @property
-    def on_loop(self) -> OnLoop:
-        """Counts and bounds the calls of `async def` methods."""
+    def on_loop_of(self, name: str) -> OnLoop:
+        """What counts and bounds the calls of an `async def` method."""
 
     def unary(self, name: str) -> Submit:
         """What runs a synchronous method that makes one result.
@@ -68,8 +68,8 @@ class Execution(Protocol):
 class Batches:
     """What runs a method whose calls can share batches."""
 
-    executor: BatchExecutor
-    """Its threads."""
+    executor: BatchExecutor | LoopBatches
+    """Its threads, or tasks."""
     pace: Pace
     """Bounds and tunes what they run."""
 
@@ -79,6 +79,7 @@ class InThreads:
 
     Args:
         model: The model.
+        loop: The event loop.
         executor: The threads of calls that make streams.
         feeds: The threads of calls that read streams of requests.
         on_loop: Counts and bounds the calls of `async def` methods.
@@ -93,6 +94,7 @@ class InThreads:
         self,
         model: ModuleBase,
         *,
+        loop: asyncio.AbstractEventLoop,
         executor: ThreadExecutor,
         feeds: ThreadExecutor,
         on_loop: OnLoop,
@@ -102,6 +104,7 @@ class InThreads:
         prepare: Callable[[int], None] | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
+        self._loop = loop
         self.executor = executor
         self.feeds = feeds
         self.on_loop = on_loop
@@ -114,12 +117,21 @@ class InThreads:
 
     def unary(self, name: str) -> Submit:
         """What runs a synchronous method that makes one result."""
-        if (batches := self._batches.get(name)) is not None:
+        batches = self._batches.get(name)
+        if batches is not None and isinstance(batches.executor, BatchExecutor):
             return batches.executor.submit
         return partial(self._calls.submit, self._prepared(getattr(self._model, name)))
 
+    def on_loop_of(self, name: str) -> OnLoop:
+        """What counts and bounds the calls of an `async def` method."""
+        # What waits for a batch is bounded by its pace.
+        return OnLoop(self._loop) if name in self._batches else self.on_loop
+
     def function(self, name: str) -> Callable[..., Any]:
-        """A method of the model."""
+        """A method of the model; one that makes batches as what makes them."""
+        batches = self._batches.get(name)
+        if batches is not None and isinstance(batches.executor, LoopBatches):
+            return batches.executor.call
         function: Callable[..., Any] = getattr(self._model, name)
         return function
 

@@ -69,6 +69,10 @@ class Inline:
 
         return submit
 
+    def on_loop_of(self, name: str) -> OnLoop:
+        """What counts and bounds the calls of an `async def` method."""
+        return self.on_loop
+
     def function(self, name: str) -> Callable[..., Any]:
         """A method of the model."""
         function: Callable[..., Any] = getattr(self._model, name)

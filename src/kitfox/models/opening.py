@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Loaders
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from kitfox.models.execution import Batches, Execution, InThreads
 from kitfox.models.executor import ThreadExecutor
 from kitfox.models.inline import Inline
 from kitfox.models.load_notes import LoadNote
+from kitfox.models.loop_batches import LoopBatches
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.pace import Pace, Paced, PacedThreads
 from kitfox.models.permits import Permits
@@ -217,6 +220,7 @@ class _Maker:
 
         return InThreads(
             self._model,
+            loop=self._loop,
             executor=self._streams(),
             feeds=self._feeds(),
             on_loop=self._on_loop(),
@@ -233,10 +237,11 @@ class _Maker:
         sizes = batch_sizes(self._settings.max_batch_size)
         shapes = batch_shapes(self._model, self._settings.batch_weight)
         for method, shape in shapes.items():
-            if shape.is_async or len(sizes) == 1:
+            if len(sizes) == 1:
                 continue
             tuner = Tuner(self._space(sizes, start=1))
-            executor = BatchExecutor(
+            make = LoopBatches if shape.is_async else partial(BatchExecutor, prepare=prepare)
+            executor = make(
                 self._model,
                 shape,
                 plan=tuner.plan,
@@ -244,7 +249,6 @@ class _Maker:
                 name=self._name,
                 max_delay=self._settings.max_batch_delay_seconds,
                 max_weight=self._settings.max_batch_weight,
-                prepare=prepare,
                 permits=self._permits,
             )
             found[method] = Batches(executor=executor, pace=self._pace(executor, tuner))
@@ -304,7 +308,13 @@ class _Maker:
             tuner,
             queue_limit=self._settings.queue_limit,
             loop=self._loop,
+            # What runs on the event loop has no threads that could be seen to wait.
+            cpu_seconds=_always_busy if isinstance(executor, LoopBatches) else None,
         )
+
+
+def _always_busy(threads: Sequence[threading.Thread]) -> float:
+    return time.monotonic() * sys.maxsize
 
 
 def _ways(module: type[ModuleBase]) -> int:

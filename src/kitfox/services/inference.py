@@ -120,7 +120,7 @@ class _Inference:
             streams=tuple(streams),
             context_arg=signature.context_arg,
             is_async=signature.kind in ("coroutine", "async_generator"),
-            on_loop=model.execution.on_loop,
+            on_loop=model.execution.on_loop_of(signature.method_name),
             takes_all=accepts == self._fields and signature.context_arg is None,
         )
         if signature.context_arg is not None:

@@ -237,6 +237,10 @@ class InProcesses:
             return run_async
         return generate_async if kind == "async_generator" else run
 
+    def on_loop_of(self, name: str) -> OnLoop:
+        """What counts the calls of an `async def` method."""
+        return self.on_loop
+
     def public_info(self) -> dict[str, Any]:
         """The model's `public_model_info`, as the first replica told it."""
         return dict(self._info)

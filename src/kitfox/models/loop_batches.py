@@ -1,0 +1,264 @@
+"""Runs what waits for an `async def` method as batches, on the event loop, as a plan has it.
+
+As `BatchExecutor` does for plain methods in threads: no call waits for company, and one bad call
+fails alone. A batch that nobody waits for any more is cancelled.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Thread
+from typing import Any
+
+from kitfox.logs import current_request
+from kitfox.metrics import BATCH_SIZES
+from kitfox.models.batch_queue import BatchCall, BatchQueue
+from kitfox.models.batch_runner import BatchRunner, Outcome, Together, outcomes_of
+from kitfox.models.batch_shape import BatchShape
+from kitfox.models.executor import fail
+from kitfox.models.pace import Progress
+from kitfox.models.permits import Permits
+from kitfox.models.tuning import Plan
+from kitfox.modules import ModuleBase, RequestContext
+
+__all__ = ["LoopBatches"]
+
+
+class LoopBatches:
+    """Runs the calls of one `async def` method. To be used from the event loop.
+
+    Args:
+        model: The model.
+        shape: How calls are joined, of which method.
+        plan: How to run them; it may be changed at any time.
+        loop: The event loop.
+        name: The model's id, for logs.
+        max_delay: Seconds that a call may wait for others.
+        max_weight: The most that a batch may weigh; 0: no limit.
+        permits: What a batch must have to run; None: nothing.
+    """
+
+    threads: Sequence[Thread] = ()
+
+    def __init__(
+        self,
+        model: ModuleBase,
+        shape: BatchShape,
+        *,
+        plan: Plan,
+        loop: asyncio.AbstractEventLoop,
+        name: str = "model",
+        max_delay: float = 0,
+        max_weight: float = 0,
+        permits: Permits | None = None,
+    ) -> None:
+        self.threshold = sys.maxsize
+        """`check` is called before a call is added to more than so many that wait."""
+        self.check: Callable[[], object] = lambda: None
+        """Raises what a caller is told instead, if one more may not be added."""
+        self.plan = plan
+        self.calls = 0
+        """The calls that have been run."""
+        self.progress = Progress(0, 0, 0.0, 0.0)
+        """The batches that have been run."""
+        self.queue_seconds = 0.0
+        """The seconds that calls have waited, together."""
+        self.sizes = [0] * (len(BATCH_SIZES) + 1)
+        """Batches by size, between the bounds of `BATCH_SIZES`."""
+        self._run: Callable[..., Any] = getattr(model, shape.method)
+        self._run_batch: Callable[..., Any] = getattr(model, shape.batch_method)
+        self._runner = BatchRunner(model, shape, name=name)
+        self._shape = shape
+        self._loop = loop
+        self._name = name
+        self._max_delay = max_delay
+        self._permits = permits
+        self._queue = BatchQueue(shape, max_weight=max_weight, refuse=_refuse)
+        self._active = 0
+        self._workers: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[list[Outcome]], list[BatchCall]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._mean_weight = 0.0
+
+    async def call(self, **arguments: Any) -> Any:
+        """Calls the method, perhaps together with others.
+
+        Raises:
+            ResourceExhausted: Too many calls wait.
+        """
+        if self.waiting > self.threshold:
+            self.check()
+        request = current_request.get()
+        context = request if isinstance(request, RequestContext) else None
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queue.add([BatchCall(arguments, future, context, time.monotonic())])
+        self._begin()
+        return await future
+
+    @property
+    def waiting(self) -> int:
+        """The calls that have not begun. Some may have been given up."""
+        return len(self._queue)
+
+    @property
+    def active(self) -> int:
+        """The tasks at work."""
+        return self._active
+
+    @property
+    def running_count(self) -> int:
+        """The batches that are being run."""
+        return len(self._running)
+
+    @property
+    def in_process(self) -> int:
+        """The calls in these."""
+        return sum(map(len, self._running.values()))
+
+    @property
+    def work_in_process(self) -> float:
+        """The work of these."""
+        return sum(self._work_of(batch) for batch in self._running.values())
+
+    def running(self) -> list[tuple["asyncio.Future[Any]", BatchCall]]:
+        """The batches that are being run, each by its oldest call, with its task."""
+        return [(task, batch[0]) for task, batch in list(self._running.items())]
+
+    def drop_cancelled(self) -> None:
+        """Forgets the waiting calls that were given up."""
+        self._queue.drop_cancelled()
+
+    def follow(self, plan: Plan) -> None:
+        """Runs what comes next by another plan."""
+        self.plan = plan
+        self._begin()
+
+    def close(self) -> None:
+        """Drops what waits. Called in a thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._drop)
+
+    def _drop(self) -> None:
+        for call in self._queue.clear():
+            call.future.cancel()
+
+    def _begin(self) -> None:
+        """Has tasks look after what waits, as many as are of use."""
+        for _ in range(min(self.plan.parallel - self.active, self.waiting)):
+            # It takes its batch in the next step of the loop: what comes in this one is in it.
+            self._active += 1
+            worker = self._loop.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        try:
+            while self._active <= self.plan.parallel and await self._work_once():
+                pass
+        finally:
+            # In the same step in which nothing was found: who comes next begins anew.
+            self._active -= 1
+
+    async def _work_once(self) -> bool:
+        """Runs a batch; false when there is none."""
+        if self._permits is not None:
+            await self._permits.acquire_on(self._loop)
+        try:
+            batch = self._take()
+            if batch:
+                await self._execute(batch)
+            return bool(batch)
+        finally:
+            if self._permits is not None:
+                self._permits.release()
+
+    def _take(self) -> list[BatchCall]:
+        plan = self.plan
+        if plan.size > self._runner.largest:
+            plan = replace(plan, size=self._runner.largest)
+        ripe = time.monotonic() - self._max_delay if self._max_delay else None
+        batch = self._queue.take(plan, ripe=ripe)
+        if not batch and self.waiting and ripe is not None and self._timer is None:
+            pause = max(self._queue.since - ripe, 0.0001)
+            self._timer = self._loop.call_later(pause, self._ripen)
+        return batch
+
+    def _ripen(self) -> None:
+        self._timer = None
+        self._begin()
+
+    async def _execute(self, batch: list[BatchCall]) -> None:
+        calls = [call for call in batch if not call.future.cancelled()]
+        if not calls:
+            return
+        started = time.monotonic()
+        task = self._loop.create_task(self._run_all(calls))
+        self._running[task] = calls
+
+        def given_up(_: object) -> None:
+            if all(call.future.cancelled() for call in calls):
+                task.cancel()
+
+        for call in calls:
+            call.future.add_done_callback(given_up)
+        await asyncio.wait({task})
+        del self._running[task]
+        self._count(calls, started)
+        for call, result, error in [] if task.cancelled() else task.result():
+            if call.future.done():
+                continue
+            if error is None:
+                call.future.set_result(result)
+            else:
+                fail(call.future, error)
+
+    def _count(self, calls: Sequence[BatchCall], started: float) -> None:
+        self.calls += len(calls)
+        self.queue_seconds += sum(started - call.since for call in calls)
+        self.sizes[bisect_left(BATCH_SIZES, len(calls))] += 1
+        weight = sum(call.weight for call in calls) / len(calls)
+        self._mean_weight = self._mean_weight or weight or 1.0
+        work = self.progress.work + self._work_of(calls)
+        self.progress = Progress(self.progress.runs + 1, self.calls, work, time.monotonic())
+        self._mean_weight += 0.02 * (weight - self._mean_weight)
+
+    def _work_of(self, calls: Sequence[BatchCall]) -> float:
+        mean = self._mean_weight or 1.0
+        return sum(0.5 + 0.5 * call.weight / mean for call in calls)
+
+    # -- the model's code
+
+    async def _run_all(self, calls: list[BatchCall]) -> list[Outcome]:
+        if len(calls) == 1:
+            return [await self._run_one(calls[0])]
+        current_request.set(Together(calls))
+        try:
+            joined = self._shape.join([call.arguments for call in calls])
+            results = await self._run_batch(**joined)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+            middle = len(calls) // 2
+            outcomes = await self._run_all(calls[:middle])
+            outcomes += await self._run_all(calls[middle:])
+            self._runner.note_failure(len(calls), outcomes, err)
+            return outcomes
+        return outcomes_of(calls, results, self._name, self._shape.batch_method)
+
+    async def _run_one(self, call: BatchCall) -> Outcome:
+        current_request.set(call.context)
+        try:
+            return call, await self._run(**call.arguments), None
+        except asyncio.CancelledError:
+            raise
+        except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+            return call, None, err
+
+
+def _refuse(call: BatchCall, err: BaseException) -> None:
+    """Tells a caller that its call cannot be measured."""
+    fail(call.future, err)
