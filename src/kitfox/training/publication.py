@@ -168,6 +168,8 @@ def discard(job: Job, *, checkpoints: bool = False) -> None:
         remove_tree(left)
         if os.path.lexists(left):  # one error of the disk is not to leave it for ever
             remove_tree(left)
+    with contextlib.suppress(OSError):
+        checkpoint_root(job).rmdir()  # fails if there is a checkpoint in it, as it should
     if place.parent.name == job.id:  # the folder that was made for this job alone
         with contextlib.suppress(OSError):
             place.parent.rmdir()  # fails if there is a model in it, as it should

@@ -16,9 +16,10 @@ from kitfox.modules import ModuleBase, ModuleLoader, ModuleSaver, module
 from kitfox.training import TrainingContext, training_context
 
 from .rows import Row
-from .stepping import Plain, Stepper
+from .stepping import Chatty, Plain, Stepper
 
 __all__ = [
+    "Chatty",
     "Counter",
     "Crash",
     "Empty",

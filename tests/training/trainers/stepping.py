@@ -1,5 +1,6 @@
 """A module that trains step by step, keeps checkpoints, and goes on from them."""
 
+import logging
 import os
 import signal
 import time
@@ -10,7 +11,7 @@ from kitfox.modules import ModuleBase, ModuleLoader, ModuleSaver, TrainingContex
 
 from .rows import Row
 
-__all__ = ["Plain", "Stepper"]
+__all__ = ["Chatty", "Plain", "Stepper"]
 
 
 class Steps(ModuleBase):
@@ -84,3 +85,15 @@ class Plain(Steps):
             done.append(row.number)
             bar.set_postfix(sum=sum(done))
         return cls(done, size)
+
+
+@module("aaaaaaaa-0000-0000-0000-000000000013", "Chatty", "1.0.0")
+class Chatty(Steps):
+    """Prints and logs more than some disks hold."""
+
+    @classmethod
+    def train(cls, size: int) -> "Chatty":
+        for _ in range(size // 1000):
+            print("x" * 1000)  # noqa: T201 -- as authors do
+            logging.getLogger("chatty").warning("y" * 1000)
+        return cls([])
