@@ -160,6 +160,17 @@ def test_a_training_that_failed_is_taken_up_again(server: CoursesServer, hold: H
     assert "repeat it" in answer.json["details"]
 
 
+def test_it_goes_on_from_its_last_checkpoint(server: CoursesServer, hold: Hold) -> None:
+    hold.release()
+    training = server.begin("one", hold=str(hold), end="fail")
+    first = server.ended(training, "ERRORED")
+    assert first["checkpoint"]
+    assert "goes on from" not in first["log_tail"]
+    again = server.managed("retry", training_id=training)["training_id"]
+    name = Path(first["checkpoint"]).name
+    assert f"goes on from {name}" in server.ended(again, "ERRORED")["log_tail"]
+
+
 def test_a_training_is_repeated_with_changes(server: CoursesServer) -> None:
     training = server.begin("one", name="old", steps=3)
     server.ended(training)

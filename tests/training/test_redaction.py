@@ -5,6 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kitfox.errors import JobNotFound
 from kitfox.training.redaction import HIDDEN, Redactions, redact_text, redacted, secrets_of
 
 SECRET = "tuvwxyz-hush"  # noqa: S105 -- made up
@@ -57,3 +58,10 @@ def test_parameters_are_read_once_for_many_texts() -> None:
         redact(str(number), "text")
     redact("ab", "text")
     assert read.count("ab") == 2  # it was forgotten meanwhile: memory is bounded
+
+
+def test_nothing_is_shown_of_a_job_that_has_just_gone() -> None:
+    def parameters(job_id: str) -> str:
+        raise JobNotFound(job_id)
+
+    assert Redactions(parameters)("gone", "text") == HIDDEN

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from kitfox.errors import JobNotFound
+
 __all__ = ["HIDDEN", "Redactions", "redact_text", "redacted", "secrets_of"]
 
 HIDDEN = "***"
@@ -91,8 +93,13 @@ class Redactions:
         self._lock = threading.Lock()
 
     def __call__(self, job_id: str, text: str) -> str:
-        """A text of a job without its secrets."""
-        return redact_text(text, self._secrets(job_id)) if text else text
+        """A text of a job without its secrets; nothing of one that is just being removed."""
+        if not text:
+            return text
+        try:
+            return redact_text(text, self._secrets(job_id))
+        except JobNotFound:
+            return HIDDEN
 
     def _secrets(self, job_id: str) -> tuple[str, ...]:
         with self._lock:
