@@ -76,8 +76,12 @@ def test_a_damaged_checkpoint_is_passed_over(job: Job) -> None:
 
 def test_a_new_job_may_begin_from_the_checkpoint_of_another(job: Job, make_job: MakeJob) -> None:
     lent = Checkpoints(job).save(Empty("lent"), 9)
+    (Checkpoints(job).files / "optimizer").write_text("state")
     other = Checkpoints(make_job(attempt=1, resume_path=str(lent)))
     assert other.to_resume() == lent
+    for _ in range(2):
+        assert (other.files / "optimizer").read_text() == "state"
+        (Checkpoints(job).files / "optimizer").write_text("changed later")
     shutil.rmtree(lent)
     assert other.to_resume() is None
 

@@ -9,6 +9,7 @@ Only what has its name without the dot is a checkpoint. The store knows the newe
 """
 
 import contextlib
+import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoints"]
 
+_FILES = "files"
+
 
 class Checkpoints:
     """Writes the checkpoints of one attempt, and finds those of the attempts before.
@@ -46,9 +49,20 @@ class Checkpoints:
 
     @property
     def files(self) -> Path:
-        """The folder for the training's own files; it is there."""
-        folder = self._root / "files"
-        make_folder(folder)
+        """The folder for the training's own files; it is there.
+
+        Where the job goes on from another one's checkpoint, it begins with a copy of the other's.
+        """
+        folder = self._root / _FILES
+        lent = Path(self._job.resume_path).parent / _FILES
+        with self._lock:
+            if self._job.resume_path and lent.is_dir() and not folder.exists():
+                make_folder(self._root)
+                beside = folder.with_name(f".{_FILES}")
+                remove_tree(beside)
+                shutil.copytree(lent, beside, symlinks=True)
+                beside.rename(folder)
+            make_folder(folder)
         return folder
 
     def to_resume(self) -> Path | None:
