@@ -21,6 +21,7 @@ from kitfox.interfaces.runtime.trainings import (
 from kitfox.models import ModelManager
 from kitfox.services.methods import Context, Handler, Purpose
 from kitfox.services.training_changes import check_changes
+from kitfox.services.training_options import training_options
 from kitfox.training import Job, JobFilter, JobState, Progress, TrainingService
 from kitfox.training.redaction import redacted
 
@@ -107,9 +108,9 @@ class TrainingRecords:
         return await self._described(job.id)
 
     async def _repeat(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
-        return await asyncio.to_thread(self._start_again, fields, context.request_id)
+        return await asyncio.to_thread(self._start_again, fields, context)
 
-    def _start_again(self, fields: dict[str, Any], request_id: str) -> TrainingDescription:
+    def _start_again(self, fields: dict[str, Any], context: Context) -> TrainingDescription:
         training_id, changes = fields.get("training_id") or "", fields.get("parameters") or {}
         check_changes(self._trainings.get(training_id).module_id, changes)
         paths = {
@@ -122,7 +123,8 @@ class TrainingRecords:
             changes,
             model_name=fields.get("model_name"),
             model_paths=paths,
-            request_id=request_id,
+            options=training_options(context.metadata),
+            request_id=context.request_id,
         )
         return self._describe(job.id)
 

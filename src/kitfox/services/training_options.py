@@ -26,7 +26,7 @@ def training_options(metadata: Mapping[str, str]) -> JobOptions:
     """
     priority = _number(metadata, "kitfox-priority", -_HIGHEST_PRIORITY, _HIGHEST_PRIORITY)
     return JobOptions(
-        priority=priority or 0,
+        priority=priority,
         retries=_number(metadata, "kitfox-retries", 0, _MOST_RETRIES),
         promote=_flag(metadata, "kitfox-promote"),
     )

@@ -177,8 +177,9 @@ class DataRecord:
 class JobOptions:
     """How a training is to be run, as its caller asks."""
 
-    priority: int = 0
-    """Higher goes first; equals in the order in which they came."""
+    priority: int | None = None
+    """Higher goes first; equals in the order in which they came; None: 0. Here and below: of one
+    that repeats another, None is as that one."""
     retries: int | None = None
     """How often it is begun again when its worker dies; None: as the module or the settings say."""
     promote: bool | None = None

@@ -125,11 +125,6 @@ class TrainingService:
         if retries is None:
             retries = module_cls.TRAIN_RETRIES
         promote = self._promote and bool(model_name) if options.promote is None else options.promote
-        if promote and not model_name:
-            raise InvalidArgument(
-                "model_name: must not be empty, as the model is to become the current one of its "
-                "name"
-            )
         job = Job(
             id="" if training_id is None else training_id,
             module_id=module_cls.MODULE_ID,
@@ -142,9 +137,9 @@ class TrainingService:
             data_base_dir=self.data_base_dir,
             working_dir=self.working_dir,
             created=datetime.datetime.now(datetime.UTC),
-            priority=options.priority,
+            priority=options.priority or 0,
             retries=self._retries if retries is None else retries,
-            promotion="wanted" if promote and self._promotable else "",
+            promotion=self._promotion(promote, model_name),
             resume_path=options.resume_path,
             retry_of=options.retry_of,
             again_of=options.again_of,
@@ -240,6 +235,7 @@ class TrainingService:
         *,
         model_name: str | None = None,
         model_paths: Mapping[str, str] | None = None,
+        options: JobOptions = _AS_CONFIGURED,
         request_id: str = "",
     ) -> Job:
         """Trains again with the parameters and the data of an earlier training, from the start.
@@ -249,6 +245,7 @@ class TrainingService:
             changes: Parameters that are to be different; None as a value leaves one out.
             model_name: What the model will be called; as then unless given.
             model_paths: The folder of each model that the changes name by id.
+            options: How it is to be run, where that is to be different.
             request_id: Identifies the call that asks for it.
 
         Raises:
@@ -267,6 +264,12 @@ class TrainingService:
             )
         if model_name is not None:
             job = replace(job, model_name=model_name, promotion=job.promotion if model_name else "")
+        if options.priority is not None:
+            job = replace(job, priority=options.priority)
+        if options.retries is not None:
+            job = replace(job, retries=options.retries)
+        if options.promote is not None:
+            job = replace(job, promotion=self._promotion(options.promote, job.model_name))
         return self._submit(job)
 
     def pin(self, training_id: str, pinned: bool) -> Job:
@@ -374,6 +377,15 @@ class TrainingService:
         """Whether somebody reads its model just now."""
         with self._guard:
             return training_id in self._read
+
+    def _promotion(self, promote: bool, model_name: str) -> str:
+        """What is kept of whether a model is to become the current one."""
+        if promote and not model_name:
+            raise InvalidArgument(
+                "model_name: must not be empty, as the model is to become the current one of its "
+                "name"
+            )
+        return "wanted" if promote and self._promotable else ""
 
     def _submit(self, job: Job, *, is_new: bool = True) -> Job:
         """Gives a job its id and its places, and keeps it."""
