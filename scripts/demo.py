@@ -102,6 +102,10 @@ def walk(project: Path) -> None:
             sys.exit(f"demo: the training ended {state}:\n{log.read_text()}")
         run(*KITFOX, "jobs", "list", "--config", config, expect="COMPLETED")
 
+        say("train the same again")
+        again = ["--again", training_id, "--name", "again", "--follow"]
+        run(*KITFOX, "train", *again, "--config", config, expect="COMPLETED")
+
         say("infer with what was trained")
         script = str(client / "infer_model.py")
         trained = ["--name", "Marie", "--model", training_id, "--address", address]

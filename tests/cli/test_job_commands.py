@@ -151,18 +151,51 @@ def test_one_is_repeated_from_its_record(shell: CommandLines, data: Path) -> Non
     first = id_in(shell.run(f"train Pupil --data {data} --name twice --set steps=3 --follow"))
     same = shell.run(f"train --again {first} --follow")
     second = id_in(same)
-    third = id_in(shell.run(f"train --again {first} --name other --set steps=5 --follow"))
+    changes = "--name other --set steps=5 --priority 2 --retries 3"
+    third = id_in(shell.run(f"train --again {first} {changes} --follow"))
     texts = [found for _, found in shell.try_all(*(f"jobs show {i}" for i in (second, third)))]
     assert shown(texts[0])["again_of"] == shown(texts[1])["again_of"] == first
     assert shown(texts[0])["progress"] == "100% step 3 of 3 loss=0.3333"
     assert shown(texts[1])["progress"] == "100% step 5 of 5 loss=0.2"
     assert shown(texts[1])["model_name"] == "other"
+    assert (shown(texts[1])["priority"], shown(texts[1])["retries"]) == ("2", "3")
+    assert "retries" not in shown(texts[0])
     digests = [re.findall(r"2 rows, 32 bytes, sha256 ([0-9a-f]{64})", text) for text in texts]
     assert digests[0] == digests[1] != []
     assert "is not what" not in same
     data.write_text('{"text": "three"}\n')
     other = shell.run(f"train --again {first} --follow")
     assert f"lines: {data} is not what training {first} had" in other
+
+
+def test_a_model_becomes_the_current_one_of_its_name(shell: CommandLines, data: Path) -> None:
+    line = f"train Pupil --data {data} --name current --follow"
+    training = id_in(shell.run(f"{line} --promote"))
+    wait_for(
+        lambda: shown(shell.try_("models show current")[1]).get("version") == training,
+        what="the promotion",
+    )
+    shell.run(line)
+    assert shown(shell.run("models show current"))["version"] == training
+
+
+def test_a_store_that_another_process_runs_is_left_to_it(
+    server: CoursesServer, data: Path, hold: Hold
+) -> None:
+    """A command that no server answers adds to the store, and who runs it is told."""
+    elsewhere = CoursesServer(server.project)  # on ports where nobody answers
+    runs_it = Command(server, f"train Pupil --data {data} --set hold={hold} --follow")
+    runs_it.says("step 1")
+    guest = CommandLines(elsewhere)
+    training = id_in(guest.run(f"train Pupil --data {data} --set hold={hold}"))
+    hold.begun(2)
+    assert shown(guest.run(f"jobs cancel {training}"))["state"] == "CANCELED"
+    other = id_in(guest.run(f"train Pupil --data {data} --set hold={hold}"))
+    hold.release()
+    assert "COMPLETED" in guest.run(f"jobs follow {other}")
+    guest.close()
+    status, _, errors = runs_it.end()
+    assert status == 0, errors
 
 
 def test_what_cannot_be_done_is_told(shell: CommandLines, data: Path) -> None:

@@ -21,6 +21,7 @@ from kitfox.data.schema import schema_of
 from kitfox.errors import NotFound
 from kitfox.models import ModelManager, open_store
 from kitfox.services import Context, Method, MethodTable, Purpose
+from kitfox.services.auto_promotion import AutoPromotion
 from kitfox.services.handlers import TrainingHandler, TrainingManagement
 from kitfox.services.methods import Handler, StreamHandler
 from kitfox.services.training_download import TrainingDownload
@@ -35,6 +36,8 @@ Result = TypeVar("Result")
 
 _PERIOD = 0.1
 """Seconds between looks at a training that is followed."""
+_PROMOTION_SECONDS = 60.0
+"""For how long models may be promoted before a command ends."""
 
 
 class LocalTrainings:
@@ -75,7 +78,10 @@ class LocalTrainings:
         """Runs the store's trainings meanwhile; False: another process does."""
         attendance = Attendance(self._trainings.scheduler)
         try:
-            yield attendance.start()
+            is_here = attendance.start()
+            yield is_here
+            if is_here:
+                self._run(self._promote())
         finally:
             attendance.stop()
 
@@ -100,6 +106,13 @@ class LocalTrainings:
     @cached_property
     def _follow(self) -> StreamHandler:
         return TrainingEvents(self._trainings, period=_PERIOD).follow
+
+    async def _promote(self) -> None:
+        """Makes those models current that are to become so, in the models folder."""
+        promotion = AutoPromotion(self._trainings, self._models)
+        task = asyncio.create_task(promotion.run())
+        await promotion.settle(_PROMOTION_SECONDS)
+        task.cancel()
 
     def _handler(self, method: Method) -> Handler:
         if method.module is not None:
