@@ -97,9 +97,12 @@ def test_a_training_from_begin_to_end(shell: CommandLines, data: Path, tmp_path:
         f"jobs download {training} {tmp_path / 'whole.zip'}",
         f"jobs download {training} {tmp_path / 'whole.zip'}",
         f"jobs pin {training}",
+        f"jobs rm {training}",
         f"jobs unpin {training}",
+        f"jobs rm {training}",
+        f"jobs show {training}",
     )
-    assert [status for status, _ in done] == [0] * 8 + [1, 0, 0], done
+    assert [status for status, _ in done] == [0] * 8 + [1, 0, 1, 0, 0, 1], done
     texts = [found for _, found in done]
     rows = shown(texts[0])
     assert (rows["state"], rows["module_name"], rows["priority"]) == ("COMPLETED", "Pupil", "3")
@@ -114,7 +117,9 @@ def test_a_training_from_begin_to_end(shell: CommandLines, data: Path, tmp_path:
         assert "manifest.json" in archive.namelist()
     assert "exists already" in texts[8]
     assert "pinned" in shown(texts[9])
-    assert "pinned" not in shown(texts[10])
+    assert "is pinned; unpin it to remove it" in texts[10]
+    assert "pinned" not in shown(texts[11])
+    assert "Unknown training_id" in texts[13]
 
 
 def test_one_that_fails_tells_why_and_is_taken_up_again(shell: CommandLines, data: Path) -> None:

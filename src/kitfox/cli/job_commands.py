@@ -121,6 +121,19 @@ def retry_job(
         trainings.launch(started["training_id"])
 
 
+@jobs.command("rm")
+def remove_jobs(
+    training_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Their ids.")],
+    config_files: ConfigFiles = NO_FILES,
+    url: Url = "",
+) -> None:
+    """Removes trainings that have ended, with their logs and models."""
+    with _trainings(config_files, url) as trainings:
+        for training_id in training_ids:
+            trainings.delete(training_id)
+            print(f"{training_id} removed")
+
+
 @jobs.command("pin")
 def pin_job(training_id: TrainingId, config_files: ConfigFiles = NO_FILES, url: Url = "") -> None:
     """Keeps a training and its model for ever, whatever training.retention says."""

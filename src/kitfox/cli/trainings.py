@@ -165,6 +165,10 @@ class Trainings:
         """Takes up a training again that failed or was ended: a new training."""
         return self._one(Purpose.TRAINING_RETRY, training_id)
 
+    def delete(self, training_id: str) -> None:
+        """Forgets a training that has ended, and removes its log and its model."""
+        self._one(Purpose.TRAINING_DELETE, training_id)
+
     def pin(self, training_id: str, *, pinned: bool) -> Description:
         """Keeps a training for ever, or no longer."""
         fields = {"training_id": training_id, "pinned": pinned}
