@@ -1,9 +1,13 @@
 """Lists of jobs: filters and pages."""
 
 import datetime
+import fnmatch
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kitfox.errors import InvalidArgument
 from kitfox.training import Job, JobFilter, JobPage, JobState, JobStore
@@ -85,3 +89,98 @@ def test_only_what_fits_is_listed(
         )
     store.move("a", [JobState.QUEUED], JobState.CANCELED)
     assert "".join(ids(store.page(wanted, newest_first=False))) == expected
+
+
+_STATES = st.sampled_from(sorted(JobState))
+_NAMES = st.text(alphabet="ab-_%[]!*\N{FOX FACE}", max_size=4)
+_JOBS = st.fixed_dictionaries(
+    {
+        "state": _STATES,
+        "model_name": _NAMES,
+        "module_id": st.sampled_from("mn"),
+        "module_name": st.sampled_from("mno"),
+        "promotion": st.sampled_from(["", "wanted", "done"]),
+        "created": st.integers(0, 5).map(lambda hour: _DAY + datetime.timedelta(hours=hour)),
+    }
+)
+_FILTERS = st.builds(
+    JobFilter,
+    states=st.just(frozenset(JobState)) | st.frozensets(_STATES),
+    module=st.sampled_from(["", "", "m", "o"]),
+    model_name=st.just("") | _NAMES,
+    text=st.just("") | st.text(alphabet="ab-_%[]!*?1\N{FOX FACE}", max_size=3),
+    created_from=st.none() | _JOBS.map(lambda job: job["created"]),
+    created_before=st.none() | _JOBS.map(lambda job: job["created"]),
+    promotion=st.sampled_from(["", "", "wanted"]),
+)
+
+
+def fits(job: Job, wanted: JobFilter) -> bool:
+    """The same, said in another way."""
+    return (
+        job.state in wanted.states
+        and wanted.module in ("", job.module_id, job.module_name)
+        and wanted.model_name in ("", job.model_name)
+        and (not wanted.text or any(has(name, wanted.text) for name in (job.id, job.model_name)))
+        and (wanted.created_from is None or job.created >= wanted.created_from)
+        and (wanted.created_before is None or job.created < wanted.created_before)
+        and wanted.promotion in ("", job.promotion)
+    )
+
+
+def has(name: str, text: str) -> bool:
+    if "*" in text or "?" in text:
+        return fnmatch.fnmatchcase(name, text.replace("[", "[[]"))
+    return text in name
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    found=st.lists(_JOBS, max_size=15),
+    filters=st.lists(_FILTERS, min_size=1, max_size=10),
+    limit=st.integers(1, 5),
+    newest_first=st.booleans(),
+    removed=st.integers(0, 20),
+)
+def test_pages_are_what_a_plain_look_finds(
+    store: JobStore,
+    make_job: Make,
+    found: list[dict[str, object]],
+    filters: list[JobFilter],
+    limit: int,
+    newest_first: bool,
+    removed: int,
+) -> None:
+    """For every filter, whatever the order and the size of the pages."""
+    with store.database.write() as connection:
+        for table in ("job_parameters", "job_logs", "jobs"):
+            connection.change(f"DELETE FROM {table}")  # noqa: S608 -- constants
+    jobs = [
+        make_job(id=f"a{number}", finished=_DAY, **values) for number, values in enumerate(found)
+    ]
+    for job in jobs:
+        store.add(job)
+    hidden = {job.id for job in store.mark_removed([f"a{removed}"])}
+    in_order = [job for job in jobs if job.id not in hidden]
+    if newest_first:
+        in_order.reverse()
+    for wanted in filters:
+        pages = [store.page(wanted, limit=limit, newest_first=newest_first)]
+        while token := pages[-1].next_token:
+            pages.append(store.page(wanted, limit=limit, token=token, newest_first=newest_first))
+        expected = [replace(job, parameters=None) for job in in_order if fits(job, wanted)]
+        assert [job for page in pages for job in page.jobs] == expected
+        assert all(len(page.jobs) == limit for page in pages[:-1])
+
+
+def test_jobs_of_a_few_states_are_found_among_many(store: JobStore, make_job: Make) -> None:
+    for number in range(30):
+        state = JobState.QUEUED if number % 10 == 3 else JobState.COMPLETED
+        store.add(make_job(id=f"{number:02}", state=state))
+    wanted = JobFilter(states=frozenset({JobState.QUEUED, JobState.CANCELED}))
+    first = store.page(wanted, limit=2)
+    assert ids(first) == ["23", "13"]
+    assert ids(store.page(wanted, limit=2, token=first.next_token)) == ["03"]
+    assert [job.id for job in store.list(states=wanted.states, limit=2)] == ["23", "13"]

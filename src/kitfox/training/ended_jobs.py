@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 from kitfox.training.database import Connection, Row
 from kitfox.training.job_records import JobRecords
-from kitfox.training.job_rows import SELECT, now, to_number
-from kitfox.training.jobs import Job, RetentionRules
+from kitfox.training.job_rows import SELECT, now, state_names, to_number
+from kitfox.training.jobs import TERMINAL, Job, JobState, RetentionRules
 
 __all__ = ["EndedJobs"]
 
@@ -20,6 +20,7 @@ _MAY_GO = (
     "AND promotion <> 'wanted'"
 )
 """Jobs that retention may take: a pinned one is kept, and one whose model is yet to be promoted."""
+_ENDED = state_names(TERMINAL)
 _BYTES = "COALESCE(kept_bytes, output_bytes, 0)"
 """What a job takes on the disk, as far as that has been measured."""
 
@@ -31,7 +32,8 @@ class EndedJobs(JobRecords):
         """The ids of jobs that have come to their end before a moment."""
         with self.database.read() as connection:
             rows = connection.query(
-                "SELECT id FROM jobs WHERE kind = :kind AND finished < :moment LIMIT :limit",
+                f"SELECT id FROM jobs WHERE kind = :kind AND state IN ({_ENDED}) "  # noqa: S608 -- constants
+                "AND finished < :moment LIMIT :limit",
                 kind=self.kind.value,
                 moment=to_number(moment),
                 limit=limit,
@@ -46,15 +48,12 @@ class EndedJobs(JobRecords):
         Those that are too old count for no other rule. Pinned jobs are never among them, and do not
         count; neither do those whose model waits for its promotion.
         """
-        old, values = _too_old(rules, moment)
+        old, values = _age(rules, moment)
         values |= {"kind": self.kind.value, "limit": limit}
         found: dict[str, Row] = {}
         with self.database.read() as connection:
             for rows in (
-                connection.query(
-                    f"{SELECT} WHERE {_MAY_GO} AND ({old}) ORDER BY finished, number LIMIT :limit",
-                    **values,
-                ),
+                _too_old(connection, values),
                 _too_many(connection, rules, old, values),
                 _too_large(connection, rules, old, values),
             ):
@@ -131,7 +130,21 @@ class EndedJobs(JobRecords):
                 )
 
 
-def _too_old(rules: RetentionRules, moment: datetime.datetime) -> tuple[str, dict[str, object]]:
+def _too_old(connection: Connection, values: dict[str, object]) -> list[Row]:
+    """Those of each state, each found by an index: those that are kept for ever may be many."""
+    found: list[Row] = []
+    for state in sorted(TERMINAL):
+        name = "models_from" if state is JobState.COMPLETED else "others_from"
+        if name in values:
+            found += connection.query(
+                f"{SELECT} WHERE {_MAY_GO} AND state = '{state.value}' AND finished < :{name} "
+                "ORDER BY finished, number LIMIT :limit",
+                **values,
+            )
+    return found
+
+
+def _age(rules: RetentionRules, moment: datetime.datetime) -> tuple[str, dict[str, object]]:
     """SQL that tells which jobs ended too long ago, and the values in it."""
     conditions, values = [], dict[str, object]()
     for name, seconds, comparison in (

@@ -16,8 +16,8 @@ from kitfox.training.job_rows import (
     numbers,
     state_names,
     to_job,
-    to_number,
 )
+from kitfox.training.job_search import search
 from kitfox.training.jobs import Job, JobFilter, JobKind, JobPage, JobState, Order
 from kitfox.training.migrations import migrate
 
@@ -109,9 +109,10 @@ class JobRecords:
     ) -> list[Job]:
         """The jobs in these states, in the order in which they were added, or its reverse."""
         order = "DESC" if newest_first else "ASC"
+        index = "jobs_listed" if set(states) == set(JobState) else "jobs_by_state"
         with self.database.read() as connection:
             rows = connection.query(
-                f"{SELECT} WHERE kind = :kind AND removed IS NULL "
+                f"{SELECT} {self.database.by(index)} WHERE kind = :kind AND removed IS NULL "
                 f"AND state IN ({state_names(states)}) "
                 f"ORDER BY number {order} LIMIT :limit OFFSET :offset",
                 kind=self.kind.value,
@@ -136,18 +137,17 @@ class JobRecords:
             token: The `next_token` of the page before; empty for the first page.
             newest_first: Whether the one added last comes first.
         """
-        conditions, values = self._conditions(wanted)
-        if token:
-            conditions.append(f"number {'<' if newest_first else '>'} :after")
-            values["after"] = _number_of(token)
+        query, values = search(
+            self.database,
+            self.kind,
+            wanted,
+            limit=limit + 1,  # one more tells whether there is a page after
+            after=_number_of(token) if token else None,
+            newest_first=newest_first,
+        )
         order = "DESC" if newest_first else "ASC"
         with self.database.read() as connection:
-            found = connection.query(
-                f"SELECT number FROM jobs WHERE {' AND '.join(conditions)} "  # noqa: S608 -- constants
-                f"ORDER BY number {order} LIMIT :limit",
-                limit=limit + 1,  # one more tells whether there is a page after
-                **values,
-            )
+            found = connection.query(query, **values)
             shown = [int(row["number"]) for row in found[:limit]]
             rows = connection.query(
                 f"{SELECT} WHERE number IN ({numbers(shown)}) ORDER BY number {order}"
@@ -194,9 +194,10 @@ class JobRecords:
 
     def signs(self) -> builtins.list[tuple[str, int, int, str, str]]:
         """Of each job under way: id, attempt, count of signs of life, host and scheduler."""
+        index = self.database.by("jobs_by_state")
         with self.database.read() as connection:
             rows = connection.query(
-                "SELECT id, attempt, beats, worker_host, scheduler FROM jobs "  # noqa: S608 -- constants
+                f"SELECT id, attempt, beats, worker_host, scheduler FROM jobs {index} "  # noqa: S608 -- constants
                 f"WHERE kind = :kind AND state IN ({state_names(UNDER_WAY)}) ORDER BY number",
                 kind=self.kind.value,
             )
@@ -235,34 +236,6 @@ class JobRecords:
                 f"is damaged: the record of job {row['id']!r} cannot be read",
                 code=Code.DATA_LOSS,
             ) from error
-
-    def _conditions(self, wanted: JobFilter) -> tuple[builtins.list[str], dict[str, object]]:
-        """What a row must fulfil, in SQL, and the values in it."""
-        conditions = ["kind = :kind", "removed IS NULL"]
-        values: dict[str, object] = {"kind": self.kind.value}
-        if wanted.states != frozenset(JobState):
-            conditions.append(f"state IN ({state_names(wanted.states)})")
-        for column, value in (
-            ("model_name", wanted.model_name),
-            ("promotion", wanted.promotion),
-        ):
-            if value:
-                conditions.append(f"{column} = :{column}")
-                values[column] = value
-        if wanted.module:
-            conditions.append("(module_id = :module OR module_name = :module)")
-            values["module"] = wanted.module
-        if wanted.text:
-            texts = [self.database.like(name, "text") for name in ("id", "model_name")]
-            conditions.append(f"({' OR '.join(texts)})")
-            values["text"] = self.database.pattern(wanted.text)
-        if wanted.created_from is not None:
-            conditions.append("created >= :created_from")
-            values["created_from"] = to_number(wanted.created_from)
-        if wanted.created_before is not None:
-            conditions.append("created < :created_before")
-            values["created_before"] = to_number(wanted.created_before)
-        return conditions, values
 
     def _unknown(self, job_id: str) -> JobNotFound:
         return JobNotFound(job_id, f"{self.kind}_id")

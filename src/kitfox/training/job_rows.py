@@ -1,9 +1,11 @@
 """How a job is written in the store's tables, and read again: plain text and whole numbers."""
 
 import datetime
+import functools
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from kitfox.training.database import Row
 from kitfox.training.jobs import DataRecord, Job, JobKind, JobState, Library, Progress
@@ -117,26 +119,37 @@ def to_row(job: Job) -> dict[str, object]:
     return row
 
 
+@functools.lru_cache(maxsize=64)
+def _libraries(text: str) -> tuple[Library, ...]:
+    """The libraries of a row: nearly all rows have the same ones."""
+    return tuple(Library(**library) for library in json.loads(text))
+
+
+def _loads(text: str) -> Any:
+    """What a text of JSON says; short for one that says nothing, as most do."""
+    return [] if text == "[]" else {} if text == "{}" else json.loads(text)
+
+
 def to_job(row: Row) -> Job:
     """The job of a row."""
-    values = {name: row[name] for name in COLUMNS}
+    values = dict(row)
     progress = values["progress"]
     values.update(
         kind=JobKind(values["kind"]),
         state=JobState(values["state"]),
-        libraries=tuple(Library(**library) for library in json.loads(values["libraries"])),
-        model_paths=json.loads(values["model_paths"]),
+        libraries=_libraries(values["libraries"]),
+        model_paths=_loads(values["model_paths"]),
         overwrite=bool(values["overwrite"]),
         created=_moment(values["created"]),
         started=_moment(values["started"]),
         finished=_moment(values["finished"]),
         heartbeat=_moment(values["heartbeat"]),
         progress=Progress(**json.loads(progress)) if progress else None,
-        log_tail=(row["log_tail"] or "") if "log_tail" in row.keys() else "",  # noqa: SIM118 -- a sqlite3.Row looks for values
-        reasons=tuple(json.loads(values["reasons"])),
+        log_tail=values.get("log_tail") or "",
+        reasons=tuple(_loads(values["reasons"])),
         environment=json.loads(values["environment"]),
         pinned=bool(values["pinned"]),
-        data=tuple(DataRecord(**record) for record in json.loads(values["data"])),
+        data=tuple(DataRecord(**record) for record in _loads(values["data"])),
         removed=_moment(values["removed"]),
     )
     return Job(**values)

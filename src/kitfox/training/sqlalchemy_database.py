@@ -92,6 +92,10 @@ class SqlAlchemyDatabase:
         )
         return {row["table_name"] for row in rows}
 
+    def by(self, index: str) -> str:
+        """Nothing: PostgreSQL finds the index by itself."""
+        return ""
+
     def like(self, column: str, value: str) -> str:
         """A comparison with a pattern."""
         return f"{column} LIKE :{value} ESCAPE '!'"

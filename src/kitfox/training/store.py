@@ -99,7 +99,8 @@ class JobStore(EndedJobs):
         """
         with self.database.write() as connection:
             waiting = connection.query(
-                "SELECT number FROM jobs WHERE kind = :kind AND state = 'QUEUED' "  # noqa: S608 -- constants
+                f"SELECT number FROM jobs {self.database.by('jobs_waiting')} "  # noqa: S608 -- constants
+                "WHERE kind = :kind AND state = 'QUEUED' "
                 f"ORDER BY priority DESC, number LIMIT :limit {self.database.skip_locked}",
                 kind=self.kind.value,
                 limit=limit,
