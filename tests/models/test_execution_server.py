@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.model_commands import run
 from tests.conftest import Answer, Server
 from tests.services.errands import refusal
 from tests.waiting import wait_for
@@ -149,14 +150,19 @@ def test_a_request_that_kills_is_refused_until_it_is_cleared(server: Server) -> 
     assert manage(server, "load").json["quarantined"] == 1
     assert say(server, "mortal", "die 3").status == 400
 
-    listed = server.kitfox("models", "quarantine", "mortal")
-    assert entry["digest"] in listed.stdout, listed.stderr
-    assert "exited with status 3" in listed.stdout
-    cleared = server.kitfox("models", "quarantine", "mortal", "--clear", entry["digest"])
-    assert cleared.stdout == "1 cleared\n", cleared.stderr
-    assert server.kitfox("models", "quarantine", "mortal").stdout == "nothing is in quarantine\n"
+    digest = entry["digest"]
+    listed, misused, cleared, empty = run(
+        server,
+        "quarantine mortal",
+        f"quarantine mortal {digest}",
+        f"quarantine mortal --clear {digest}",
+        "quarantine mortal",
+    )
+    assert (listed[0], digest in listed[1], "exited with status 3" in listed[1]) == (0, True, True)
+    assert (misused[0], "needs --clear" in misused[1]) == (1, True)
+    assert cleared == (0, "1 cleared\n")
+    assert empty == (0, "nothing is in quarantine\n")
     assert say(server, "mortal", "die 3").status == 503
-    assert server.kitfox("models", "quarantine", "mortal", entry["digest"]).returncode == 1
 
 
 def test_the_author_may_ask_for_the_event_loop(server: Server) -> None:

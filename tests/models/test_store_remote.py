@@ -18,7 +18,7 @@ from kitfox.models import ModelReference, ModelStore, open_store
 from kitfox.models.remote import RemoteStores
 from kitfox.models.remote_files import RemoteFile, open_remote
 from kitfox.modules.manifest import DamagedModel, IncompleteModel, seal
-from tests.data.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, running_service
+from tests.data.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, Service, running_service
 
 from .sayers import files, plain_folder, word_of
 
@@ -274,60 +274,49 @@ def test_a_web_server(tmp_path: Path) -> None:
         assert find(ModelReference(name="unknown")) is None
 
 
-def test_an_s3_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with running_service(tmp_path / "log") as service:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_ENDPOINT_URL": service.url,
-            "AWS_REGION": "us-east-1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        service.make_bucket()
-        plain_folder(tmp_path / "plain", "unsealed")
-        for name, folder in {
-            "m": sealed(tmp_path / "sealed", "bucket"),
-            "p": tmp_path / "plain",
-        }.items():
-            for file in folder.iterdir():
-                service.put(f"models/{name}/{file.name}", file.read_bytes())
-        find = RemoteStores([open_remote(f"s3://{BUCKET}/models")], tmp_path / "cache")
-        assert word_of(find(ModelReference(name="m"))) == "bucket"
-        assert word_of(find(ModelReference(name="p"))) == "unsealed"
-        assert find(ModelReference(name="unknown")) is None
-        missing = RemoteStores([open_remote("s3://no-such-bucket/models")], tmp_path / "cache")
-        with pytest.raises(Unavailable, match=r"s3://no-such-bucket/models does not give m: .*404"):
-            missing(ModelReference(name="m"))
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with models in a bucket that anybody may read."""
+    folder = tmp_path_factory.mktemp("service")
+    with running_service(folder / "log") as running:
+        running.make_bucket("public-read")
+        models = {
+            "m": sealed(folder / "sealed", "bucket"),
+            "p": plain_folder(folder / "plain", "unsealed"),
+        }
+        for name, model in models.items():
+            for file in model.iterdir():
+                running.put(f"models/{name}/{file.name}", file.read_bytes(), "public-read")
+        yield running
 
 
-def test_googles_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_s3_service(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL": service.url,
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    find = RemoteStores([open_remote(f"s3://{BUCKET}/models")], tmp_path / "cache")
+    assert word_of(find(ModelReference(name="m"))) == "bucket"
+    assert word_of(find(ModelReference(name="p"))) == "unsealed"
+    assert find(ModelReference(name="unknown")) is None
+    missing = RemoteStores([open_remote("s3://no-such-bucket/models")], tmp_path / "cache")
+    with pytest.raises(Unavailable, match=r"s3://no-such-bucket/models does not give m: .*404"):
+        missing(ModelReference(name="m"))
+
+
+def test_googles_storage(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against a service of S3: Google's storage is read by an interface that is like it."""
-    with running_service(tmp_path / "log") as service:
-        account = tmp_path / "account.json"
-        account.write_text(
-            json.dumps(
-                {
-                    "gcs_base_url": service.url,
-                    "disable_oauth": True,
-                    "client_email": "",
-                    "private_key": "",
-                    "private_key_id": "",
-                }
-            )
-        )
-        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(account))
-        service.make_bucket("public-read")
-        plain_folder(tmp_path / "plain", "unsealed")
-        for name, folder in {
-            "m": sealed(tmp_path / "sealed", "bucket"),
-            "p": tmp_path / "plain",
-        }.items():
-            for file in folder.iterdir():
-                service.put(f"models/{name}/{file.name}", file.read_bytes(), "public-read")
-        find = RemoteStores([open_remote(f"gs://{BUCKET}/models")], tmp_path / "cache")
-        assert word_of(find(ModelReference(name="m"))) == "bucket"
-        assert word_of(find(ModelReference(name="p"))) == "unsealed"
-        assert find(ModelReference(name="unknown")) is None
+    account = tmp_path / "account.json"
+    nobody = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+    account.write_text(json.dumps({"gcs_base_url": service.url, "disable_oauth": True, **nobody}))
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(account))
+    find = RemoteStores([open_remote(f"gs://{BUCKET}/models")], tmp_path / "cache")
+    assert word_of(find(ModelReference(name="m"))) == "bucket"
+    assert word_of(find(ModelReference(name="p"))) == "unsealed"
+    assert find(ModelReference(name="unknown")) is None
 
 
 def test_a_folder_by_fsspec(tmp_path: Path) -> None:
