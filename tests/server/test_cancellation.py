@@ -1,23 +1,34 @@
 """Whoever goes away, or runs out of time, is worked for no longer; nothing stays behind."""
 
 import asyncio
+import json
 import os
 import random
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.server.shapes import MODELS, ShapesServer, model, request, requests
+from tests.abuse.wire import Http1, frame
+from tests.server.shapes import KINDS, MODELS, SERVICE, ShapesServer, model, request, requests
 from tests.waiting import wait_for
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShapesServer]:
-    """A server that runs two calls at a time."""
-    made = ShapesServer.make(tmp_path_factory.mktemp("shapes"), RUNTIME_SERVER_THREAD_POOL_SIZE="2")
+@pytest.fixture(scope="module", params=["envoy", "hypercorn"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ShapesServer]:
+    """A server that runs two calls at a time, on each engine."""
+    made = ShapesServer.make(
+        tmp_path_factory.mktemp("shapes"),
+        RUNTIME_SERVER_THREAD_POOL_SIZE="2",
+        SERVER_ENGINE=request.param,
+    )
     made.start()
     yield made
     assert made.stop() == 0, made.log
@@ -148,62 +159,128 @@ def test_a_client_that_does_not_read_costs_little(
         request("many", text="w", count=1000, size=1_000_000), metadata=model("plain")
     )
     next(call)
-    memory = resident(server)
+    memory = server.metric("process_resident_memory_bytes")
     others = server.method(channel, "one")
     for _ in range(20):
         assert others(request("one", text="x"), metadata=model("plain"), timeout=30).text == "x"
-    assert resident(server) - memory < 100_000_000
+    assert server.metric("process_resident_memory_bytes") - memory < 100_000_000
     call.cancel()
     wait_for(lambda: noted(server, event) == before + 1, what="the generator to be closed")
 
 
-def resident(server: ShapesServer) -> int:
-    """Bytes that the serving process holds."""
-    for line in server.metrics().splitlines():
-        if line.startswith("process_resident_memory_bytes "):
-            return int(float(line.split()[1]))
-    raise AssertionError("no such metric")
+def http_request(name: str, model_id: str, count: int = 20) -> bytes:
+    """A request over HTTP/1, of one of the protocols that are spoken over it; perhaps its start."""
+    one = {"inputs": "w", "model_id": model_id}
+    many = {**one, "parameters": {"count": count, "pause": 0.005}}
+    line = json.dumps({"inputs": "a", "model_id": model_id}).encode()
+    message = request("many", text="w", count=count, pause=0.005).SerializeToString()
+    web = frame(message)
+    rest = "/api/v1/task/"
+    path, kind, body = {
+        "rest": (
+            f"{rest}talk",
+            "json",
+            json.dumps({**one, "parameters": {"pause": 0.05}}).encode(),
+        ),
+        "events": (f"{rest}server-streaming-talk", "json", json.dumps(many).encode()),
+        "lines": (f"{rest}bidi-streaming-talk", "x-ndjson", line),
+        "web": (f"/{SERVICE}/{KINDS['many']}", "grpc-web+proto", web),
+        "web text": (f"/{SERVICE}/{KINDS['many']}", "grpc-web-text", b64encode(web)),
+    }[name]
+    head = [
+        f"POST {path} HTTP/1.1",
+        "Host: x",
+        f"Content-Type: application/{kind}",
+        f"mm-model-id: {model_id}",
+        "Transfer-Encoding: chunked",
+    ]
+    # A stream of lines has no end yet.
+    end = b"%x\r\n%b\n\r\n" if name == "lines" else b"%x\r\n%b\r\n0\r\n\r\n"
+    return "\r\n".join([*head, "", ""]).encode() + end % (
+        len(body) + (name == "lines"),
+        body,
+    )
+
+
+PROTOCOLS = ("rest", "events", "lines", "web", "web text")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("protocol", PROTOCOLS[1:])
+def test_a_client_that_leaves_its_stream_over_http(
+    server: ShapesServer, protocol: str, name: str
+) -> None:
+    event = "answer closed" if protocol == "lines" else "many closed"
+    event = event if name == "plain" else f"async {event}"
+    before = noted(server, event)
+    with Http1(server.http_port) as client:
+        client.send(http_request(protocol, name, count=100_000))
+        assert client.socket.recv(100)
+        assert server.in_flight() == 1
+    wait_for(lambda: noted(server, event) == before + 1, what="the generator to be closed")
+    wait_for(lambda: server.in_flight() == 0, what="the call to end")
 
 
 def test_random_cancels_leave_nothing_behind(server: ShapesServer) -> None:
-    """Calls of all shapes, each given up at a random moment."""
+    """Calls of all shapes over all protocols, each given up at a random moment."""
     chance = random.Random(4)  # noqa: S311 -- no secret
+    count = CANCELS // 2
+
+    def leave(number: int) -> None:
+        with Http1(server.http_port) as client:
+            client.send(http_request(chance.choice(PROTOCOLS), chance.choice(MODELS)))
+            time.sleep(chance.random() * 0.03)
+
+    with ThreadPoolExecutor(16) as pool:
+        http = pool.map(leave, range(count))
+        asyncio.run(abandon_all(server, chance, count))
+        assert len(list(http)) == count
+    wait_for(lambda: server.in_flight() == 0, what="all calls to end")
+    for event in ("many", "answer", "async many", "async answer"):
+        wait_for(partial(is_even, server, event), what=f"{event} to be closed")
+    assert "Traceback" not in server.log
+
+
+CANCELS = 1000 * int(os.environ.get("KITFOX_ABUSE", "1"))
+
+
+def is_even(server: ShapesServer, event: str) -> bool:
+    """Whether all that was started is closed."""
+    counts = server.journal()
+    return counts.get(f"{event} started", 0) == counts.get(f"{event} closed", 0)
+
+
+async def abandon_all(server: ShapesServer, chance: random.Random, count: int) -> None:
+    """Calls by a stock client."""
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        for _ in range(count // 50):
+            await asyncio.gather(*(abandon(server, channel, chance) for _ in range(50)))
+
+
+async def abandon(server: ShapesServer, channel: Any, chance: random.Random) -> None:
+    shape = chance.choice(["one", "many", "gather", "answer"])
+    name = chance.choice(MODELS)
+    method = server.method(channel, shape)
     fields: dict[str, dict[str, Any]] = {
         "one": {"pause": 0.05},
         "many": {"count": 20, "pause": 0.005},
     }
+    if shape in fields:
+        call = method(request(shape, text="w", **fields[shape]), metadata=model(name))
+    else:
+        call = method(metadata=model(name))
+        writing = asyncio.create_task(write(call, shape))
+    await asyncio.sleep(chance.random() * 0.03)
+    call.cancel()
+    if shape not in fields:
+        writing.cancel()
+        await asyncio.wait([writing])
 
-    async def abandon(channel: Any) -> None:
-        shape = chance.choice(["one", "many", "gather", "answer"])
-        name = chance.choice(MODELS)
-        method = server.method(channel, shape)
-        if shape in fields:
-            call = method(request(shape, text="w", **fields[shape]), metadata=model(name))
-        else:
-            call = method(metadata=model(name))
-            writing = asyncio.create_task(write(call, shape))
-        await asyncio.sleep(chance.random() * 0.03)
-        call.cancel()
-        if shape not in fields:
-            writing.cancel()
-            await asyncio.wait([writing])
 
-    async def write(call: Any, shape: str) -> None:
-        try:
-            for text in ("a", "b", "c"):
-                await call.write(request(shape, texts=text))
-                await asyncio.sleep(0.005)
-        except (asyncio.CancelledError, grpc.RpcError, asyncio.InvalidStateError):
-            return
-
-    async def run(count: int) -> None:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            for _ in range(count // 100):
-                await asyncio.gather(*(abandon(channel) for _ in range(100)))
-
-    asyncio.run(run(1000 * int(os.environ.get("KITFOX_ABUSE", "1"))))
-    wait_for(lambda: server.in_flight() == 0, what="all calls to end")
-    counts = server.journal()
-    assert counts["many started"] == counts["many closed"]
-    assert counts["answer started"] == counts["answer closed"]
-    assert "Traceback" not in server.log
+async def write(call: Any, shape: str) -> None:
+    try:
+        for text in ("a", "b", "c"):
+            await call.write(request(shape, texts=text))
+            await asyncio.sleep(0.005)
+    except (asyncio.CancelledError, grpc.RpcError, asyncio.InvalidStateError):
+        return
