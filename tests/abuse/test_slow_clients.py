@@ -1,6 +1,7 @@
 """Clients that take their time: to send, to read, or to do anything at all."""
 
 import contextlib
+import json
 import resource
 import socket
 import struct
@@ -21,6 +22,7 @@ from tests.abuse.conftest import (
     ONE,
     ONE_ROUTE,
     REQUEST_SECONDS,
+    UNSENT,
     Victim,
     rest_body,
     rest_head,
@@ -228,6 +230,33 @@ def test_answers_that_nobody_reads(server: Victim) -> None:
             server.pace(3)
         assert most < server.before + MUCH
         wait_for(lambda: server.in_flight() == 0, what="the streams to be given up")
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_large_answers_that_nobody_takes(server: Victim, protocol: str) -> None:
+    """They are kept up to a limit, and for a time."""
+    size = 4_000_000
+    if protocol == "grpc":
+        path, headers = ONE, GRPC
+        body = frame(request("one", text="x", size=size).SerializeToString())
+    else:
+        path, headers = ONE_ROUTE, JSON
+        given = {"inputs": "x", "parameters": {"size": size}, "model_id": "plain"}
+        body = json.dumps(given).encode()
+    with server.http2(window=0) as client:
+        streams = []
+        for _ in range(80):
+            streams.append(client.open(path, headers, body=body))
+            # Not all at once: what models have just made is bounded by how many run.
+            client.read(0.03)
+        assert server.memory() < server.before + MUCH
+        assert server.pace(3) > 0
+        told = [client.answers[one] for one in streams if one in client.ended]
+        if protocol == "grpc":  # a refusal without a body needs no window
+            refused = [one for one in told if "server.max_unsent_size" in one.text]
+            assert len(refused) > UNSENT // size
+            assert {one.grpc_status for one in refused} == {8}
+        wait_for(lambda: server.in_flight() == 0, what="the others to be given up")
 
 
 def test_answers_that_nobody_takes_before_leaving(server: Victim) -> None:

@@ -16,6 +16,7 @@ from kitfox.server.compression import gzipped
 
 __all__ = [
     "HTTP_STATUS",
+    "HeaderList",
     "HeadersTooLarge",
     "Refusal",
     "failure_content",

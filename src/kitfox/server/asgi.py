@@ -72,14 +72,22 @@ class BodyTooSlow(DeadlineExceeded):
 
 
 class BodyRoom:
-    """The room for bodies that come in piece by piece, all clients' together.
+    """The room for bodies that come in or go out piece by piece, all clients' together.
 
     Args:
         limit: The most bytes.
+        refusal: What there is too much of, and the setting.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        refusal: str = "bytes of requests are being collected and no more are taken "
+        "(setting server.max_buffered_size)",
+    ) -> None:
         self._limit = limit
+        self._refusal = refusal
         self._held = 0
 
     def take(self, size: int) -> None:
@@ -90,9 +98,7 @@ class BodyRoom:
         """
         if self._held + size > self._limit:
             raise ResourceExhausted(
-                f"{self._limit} bytes of requests are being collected and no more are taken "
-                "(setting server.max_buffered_size); try again later",
-                TRY_AGAIN_SECONDS,
+                f"{self._limit} {self._refusal}; try again later", TRY_AGAIN_SECONDS
             )
         self._held += size
 

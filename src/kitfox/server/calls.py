@@ -23,6 +23,7 @@ from kitfox.errors import Cancelled, DeadlineExceeded, ResourceExhausted
 from kitfox.logs import current_request
 from kitfox.server.asgi import TRY_AGAIN_SECONDS, BodyRoom, BodyTooSlow, Message, Receive
 from kitfox.server.conversions import Conversions
+from kitfox.server.large_answers import LargeAnswers
 from kitfox.services.methods import Context
 
 __all__ = ["Call", "Calls"]
@@ -43,6 +44,7 @@ class Calls:
     def __init__(self, settings: Server) -> None:
         self.body_room = BodyRoom(settings.max_buffered_size)
         self.conversions = Conversions()
+        self.large_answers = LargeAnswers(settings)
         self._limit = settings.max_concurrent_requests
         self._open: set[Call] = set()
         self._task: Callable[[], asyncio.Task[Any] | None] = asyncio.current_task

@@ -126,6 +126,7 @@ def _connection_manager(options: Options) -> dict[str, Any]:
         "max_request_headers_kb": -(-2 * options.max_header_bytes // 1024),
         "request_headers_timeout": _duration(options.header_seconds),
         "stream_idle_timeout": _duration(options.stream_seconds),
+        "stream_flush_timeout": _duration(options.flush_seconds),
         "common_http_protocol_options": {
             "idle_timeout": _duration(options.idle_seconds),
             "max_headers_count": 2 * options.max_headers,

@@ -41,6 +41,7 @@ from kitfox.server.framing import (
     unframe,
 )
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
+from kitfox.server.large_answers import LARGE, LargeAnswers
 from kitfox.services.methods import Encode, GrpcContext, Handler, Method, Purpose, StreamHandler
 
 __all__ = [
@@ -193,7 +194,7 @@ class GrpcMethod(_Endpoint):
         if not head.is_grpc:
             await _answer_other(self, head, scope, receive, send)
             return
-        context = head.context
+        context, answer = head.context, None
         try:
             if b"grpc-timeout" in head.headers:
                 head.set_deadline()
@@ -216,16 +217,28 @@ class GrpcMethod(_Endpoint):
                     payload = self._encode(result)
                 except WRITING_ERRORS as err:
                     raise unwritable(result, err, self._method.name) from err
+                if len(payload) > LARGE:
+                    # What it was made of is not kept as long as it is sent.
+                    del body, fields, result
+                    answer = _Answer(send, head, [])
+                    await answer.send_large(payload, self._calls.large_answers)
         except Exception as err:  # noqa: BLE001 -- the edge of a request
+            payload = b""  # not kept while nobody takes what is sent now
             failure = self._failure(err, head)
             self._count(failure.code, head, started)
+            if answer is not None:
+                await answer.end(failure.code, failure.message, _details(failure, head))
+                return
             headers = head.answer_headers(*_details(failure, head))
             await send_status(send, failure.code, failure.message, headers)
             return
         self._metrics.count(self._method.name, Code.OK, context.model_id, started)
+        if answer is not None:
+            await answer.end(Code.OK, "")
+            return
         if head.encoding and head.compresses:
             start = {**_START, "headers": head.answer_headers(_GZIP)}
-            body = await self._compressed(payload)
+            body = frame_compressed(payload)
         else:
             start = {**_START, "headers": head.answer_headers()} if head.request_id else _START
             body = FRAME_HEAD.pack(0, len(payload)) + payload
@@ -242,11 +255,6 @@ class GrpcMethod(_Endpoint):
         if len(body) <= (QUICK_TO_UNPACK if head.encoding else QUICK):
             return self._read(body, head.encoding)
         return await self._calls.conversions.run(self._read, body, head.encoding)
-
-    async def _compressed(self, payload: bytes) -> bytes:
-        if len(payload) <= QUICK:
-            return frame_compressed(payload)
-        return await self._calls.conversions.run(frame_compressed, payload)
 
 
 class GrpcStreamMethod(_Endpoint):
@@ -350,6 +358,13 @@ class _Answer:
         self._metadata = metadata
         self._started = False
 
+    async def send_large(self, payload: bytes, large: LargeAnswers) -> None:
+        """Sends a large message piece by piece."""
+        if self._head.compresses:
+            await large.send(payload, self.send, pack=_packed)
+        else:
+            await large.send(payload, self.send, head=FRAME_HEAD.pack(0, len(payload)))
+
     async def start(self) -> None:
         """Sends the headers."""
         self._started = True
@@ -384,6 +399,10 @@ class _Answer:
                 "headers": [*_status(code, message), *details],
             }
             await self._send({**trailers, "more_trailers": False})
+
+
+async def _packed(payload: bytes) -> bytes:
+    return await asyncio.to_thread(frame_compressed, payload)
 
 
 async def unimplemented(send: Send, path: str) -> None:

@@ -102,6 +102,7 @@ def _options(settings: Config) -> Options:
         max_connections=server.max_connections,
         header_seconds=server.header_seconds,
         stream_seconds=server.stream_idle_seconds,
+        flush_seconds=server.request_seconds,
         live_path=server.live_path,
     )
 

@@ -10,17 +10,19 @@ from contextlib import suppress
 from typing import Any
 
 from kitfox.config import Server
-from kitfox.errors import Code
+from kitfox.errors import Cancelled, Code
 from kitfox.metrics import CallMetrics
 from kitfox.server.answers import (
+    HeaderList,
     Refusal,
     send_failure,
     send_packed,
 )
-from kitfox.server.asgi import Receive, Scope, Send, header_dict
+from kitfox.server.asgi import HeaderDict, Receive, Scope, Send, header_dict
 from kitfox.server.calls import Calls
-from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip
+from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip, gzipped
 from kitfox.server.file_answers import file_answer
+from kitfox.server.large_answers import LARGE
 from kitfox.server.media_types import JSON, choose
 from kitfox.server.rest_downloads import RestDownloadMethod
 from kitfox.server.rest_endpoint import RestEndpoint, log
@@ -36,6 +38,8 @@ __all__ = [
 
 _CONTENT_TYPE = (b"content-type", JSON)
 _ANYTHING = (None, b"*/*", JSON)
+# The type and the request's id: the answer is no file.
+_PLAIN_HEADERS = 2
 
 
 def rest_endpoint(
@@ -85,6 +89,7 @@ class RestMethod(RestEndpoint):
         headers = header_dict(scope)
         context = self._context(scope, headers)
         answer_headers, payload = [_CONTENT_TYPE], b""
+        large: _LargeAnswer | None = None
         try:
             if headers.get(b"accept") not in _ANYTHING:
                 self._check_accept(headers[b"accept"])
@@ -97,15 +102,27 @@ class RestMethod(RestEndpoint):
                     answer_headers, payload = await file_answer(result)
                 else:
                     payload = self._serialize(result)
+                if len(payload) > LARGE:
+                    # What it was made of is not kept as long as it is sent.
+                    del fields, result
+                    answer_headers.append((b"x-request-id", context.request_id.encode()))
+                    large = _LargeAnswer(send, answer_headers, size=len(payload))
+                    work = large.pack if large.may_pack(headers) else None
+                    await self._calls.large_answers.send(payload, large.send, pack=work)
         except Exception as err:  # noqa: BLE001 -- the edge of a request
+            payload = b""  # not kept while nobody takes what is sent now
             failure = self._failure(err, context, started)
-            with suppress(Exception):  # nobody may be there to read it
-                await send_failure(send, failure, context.request_id)
+            if large is None or not large.is_started:
+                with suppress(Exception):  # nobody may be there to read it
+                    await send_failure(send, failure, context.request_id)
+            return
+        if large is not None:
+            self._metrics.count(self._method.name, Code.OK, context.model_id, started)
             return
         self._metrics.count(self._method.name, Code.OK, context.model_id, started)
         answer_headers.append((b"x-request-id", context.request_id.encode()))
         try:
-            if len(payload) < WORTH_COMPRESSING or len(answer_headers) != 2:
+            if len(payload) < WORTH_COMPRESSING or len(answer_headers) != _PLAIN_HEADERS:
                 # `send_body`, without a further coroutine for the many small answers.
                 answer_headers.append((b"content-length", b"%d" % len(payload)))
                 await send(
@@ -121,3 +138,44 @@ class RestMethod(RestEndpoint):
     def _check_accept(self, accept: bytes) -> None:
         if not self._is_file and choose(accept, (JSON,)) is None:
             raise Refusal(406, "Not acceptable: the answer is application/json.")
+
+
+class _LargeAnswer:
+    """A large answer, as far as it has been sent."""
+
+    def __init__(self, send: Send, headers: HeaderList, *, size: int) -> None:
+        self.is_started = False
+        self._send = send
+        self._headers = headers
+        self._left = size
+
+    def may_pack(self, request: HeaderDict) -> bool:
+        """Whether it may be compressed: it is no file, and its client takes that."""
+        if len(self._headers) != _PLAIN_HEADERS:
+            return False
+        self._headers.append((b"vary", b"accept-encoding"))
+        return accepts_gzip(request.get(b"accept-encoding", b""))
+
+    async def pack(self, body: bytes) -> bytes:
+        """The body, compressed."""
+        packed = await gzipped(body)
+        self._headers.append((b"content-encoding", b"gzip"))
+        self._left = len(packed)
+        return packed
+
+    async def send(self, piece: bytes) -> None:
+        """Sends a piece of the body, before the first one the headers."""
+        try:
+            if not self.is_started:
+                self._headers.append((b"content-length", b"%d" % self._left))
+                self.is_started = True
+                await self._send(
+                    {"type": "http.response.start", "status": 200, "headers": self._headers}
+                )
+            self._left -= len(piece)
+            await self._send(
+                {"type": "http.response.body", "body": piece, "more_body": self._left > 0}
+            )
+        except Exception as err:
+            # Whatever class it is: each ASGI server has its own for a client that is gone.
+            raise Cancelled("the client went away") from err
