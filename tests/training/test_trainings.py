@@ -13,6 +13,7 @@ import pytest
 from kitfox.errors import AlreadyExists, InvalidArgument, JobNotFound, ResourceExhausted
 from kitfox.modules import ModuleBase, load_model
 from kitfox.training import JobState
+from kitfox.training.jobs import JobOptions
 from kitfox.training.processes import start_token
 from tests.waiting import wait_for
 
@@ -331,6 +332,21 @@ def test_a_worker_that_is_killed_from_outside(trainings: Trainings) -> None:
     os.kill(pid, signal.SIGKILL)
     found = trainings.ended(job)
     assert found.reasons == ("worker was killed by signal 9 (SIGKILL)",)
+
+
+def test_a_worker_that_is_asked_to_end_from_outside_is_followed_by_another(
+    trainings: Trainings,
+) -> None:
+    gate = trainings.folder / "gate"
+    options = JobOptions(retries=1)
+    job = trainings.service.start(Waiter, {"gate": str(gate)}, options=options)
+    os.kill(trainings.begun(job), signal.SIGTERM)
+    wait_for(lambda: trainings.store.get(job.id).attempt == 2, what="the second attempt")
+    assert trainings.store.get(job.id).reasons == ("worker exited with status 143",)
+    gate.touch()
+    found = trainings.ended(job)
+    assert (found.state, found.reasons, found.deaths) == (JobState.COMPLETED, (), 1)
+    assert trainings.leftovers() == []
 
 
 def test_what_was_trained_is_a_module(trainings: Trainings) -> None:

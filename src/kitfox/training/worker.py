@@ -139,6 +139,9 @@ def _end(store: JobStore, job: Job, outcome: Outcome, perform: Callable[[], None
         perform()
     except (Terminated, Stopped):
         order = insist(lambda: store.order(job.id, attempt=job.attempt))
+        if order is Order.GO and job.deaths < job.retries:
+            # As when a machine is shut down: whoever watches, now or later, has it begun again.
+            return 128 + signal.SIGTERM
         if order is not Order.STOP:
             outcome.fail("the worker was stopped by signal 15 (SIGTERM)")
             return 128 + signal.SIGTERM
