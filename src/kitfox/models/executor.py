@@ -113,6 +113,7 @@ class ThreadExecutor:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._running: list[Call | None] = []
+        self._places: dict[int, int] = {}
         # Each thread has a place for the time that its calls have waited: nothing is locked.
         self._waits: list[float] = []
         self._queue_limit = queue_limit
@@ -170,10 +171,7 @@ class ThreadExecutor:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Counts the present thread's call as not running: it waits for its caller."""
-        ident, place = threading.get_ident(), None
-        for index, thread in enumerate(self._threads):
-            if thread.ident == ident:
-                place = index
+        place = self._places.get(threading.get_ident())
         if place is None:  # a thread of the model's own
             yield
             return
@@ -292,6 +290,7 @@ class ThreadExecutor:
 
     def _work(self, place: int) -> None:
         permits = self._permits
+        self._places[threading.get_ident()] = place
         while self._wake.get():
             self._waking = False
             if permits is None:
