@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from kitfox.client import service_package
 from kitfox.interfaces.runtime.trainings import FollowTrainingRequest, TrainingEvent
 from tests.services.courses import MANAGE, CoursesServer, Hold, courses
 from tests.waiting import wait_for
@@ -93,6 +94,20 @@ def test_who_comes_back_goes_on_in_the_log(server: CoursesServer, hold: Hold) ->
     assert last.state == "COMPLETED"
 
 
+def test_python_clients_have_a_stub(server: CoursesServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(server.project))
+    trainings = service_package("courses", "trainings")
+    training = server.begin("one", steps=2)
+    request = trainings.messages.FollowTrainingRequest(training_id=training)
+    with server.channel() as channel:
+        stub = trainings.stub_class(channel)
+        *_, last = stub.Follow(request, timeout=30)
+        assert last.state == "COMPLETED"
+        shown = stub.Show(trainings.messages.TrainingIdRequest(training_id=training), timeout=30)
+    assert shown.progress.metrics["loss"] == 0.5
+    assert service_package("courses", "models").service == "kitfox.models.Models"
+
+
 def test_many_follow_one_training(server: CoursesServer, hold: Hold) -> None:
     training = server.begin("one", hold=str(hold))
     hold.begun()
@@ -128,9 +143,10 @@ def test_what_is_not_there_cannot_be_followed(server: CoursesServer) -> None:
     assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_who_follows_is_told_that_the_server_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["envoy", "hypercorn"])
+def test_who_follows_is_told_that_the_server_stops(tmp_path: Path, engine: str) -> None:
     hold = Hold(tmp_path / "hold")
-    with courses(tmp_path) as server:
+    with courses(tmp_path, SERVER_ENGINE=engine) as server:
         training = server.begin("one", hold=str(hold))
         hold.begun()
         over_rest = server.events(training)

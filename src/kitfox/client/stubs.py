@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from kitfox.errors import InvalidArgument
 from kitfox.services import Method, MethodTable, Names, Purpose, build_table, import_library
 from kitfox.services.descriptors import descriptor_set
+from kitfox.services.fixed import MODELS_SERVICE, TRAININGS_SERVICE
 
 if TYPE_CHECKING:
     import grpc
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["ServiceKind", "ServicePackage", "service_package"]
 
 ServiceKind = Literal[
-    "inference", "training", "training_management", "info", "model_management", "job_inference"
+    "inference",
+    "training",
+    "training_management",
+    "info",
+    "model_management",
+    "job_inference",
+    "models",
+    "trainings",
 ]
 _PURPOSES: dict[str, set[Purpose]] = {
     "inference": {Purpose.INFERENCE},
@@ -41,6 +49,8 @@ _PURPOSES: dict[str, set[Purpose]] = {
         Purpose.JOB_CANCEL,
     },
 }
+_SERVICES = {"models": MODELS_SERVICE, "trainings": TRAININGS_SERVICE}
+"""Services that servers have beside their library's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +82,12 @@ def service_package(
         InvalidArgument: The library cannot be imported, or has no such service.
     """
     import_library(library)
-    table = build_table(library, names=Names.of(library, domain=domain, package=package))
-    methods = [method for method in table if method.purpose in _PURPOSES[kind]]
+    names, own = Names.of(library, domain=domain, package=package), _SERVICES.get(kind, "")
+    table = build_table(library, names=names, protocols=bool(own))
+    if own:
+        methods = [method for method in table if method.service == own]
+    else:
+        methods = [method for method in table if method.purpose in _PURPOSES[kind]]
     if not methods:
         raise InvalidArgument(f"library {library!r} has no service for {kind.replace('_', ' ')}")
     return ServicePackage(

@@ -58,9 +58,9 @@ class AutoPromotion:
             self._begun += 1
             try:
                 await self._promote_all()
-            except KitfoxError as error:
+            except Exception:
                 # The store may be busy or away for a while.
-                log.warning("Models that wait for their promotion are not known: %s", error)
+                log.exception("Models that wait for their promotion could not be looked at")
                 asyncio.get_running_loop().call_later(_AFTER_TROUBLE, self.look)
             async with self._looked:
                 self._done = self._begun
