@@ -76,7 +76,7 @@ class Soak:
         environment = {
             MARK: str(folder),
             "TMPDIR": str(folder / "tmp"),
-            "SERVER_ENGINE": "hypercorn",
+            "SERVER_ENGINE": ("hypercorn", "envoy")[seed % 2],
             "RUNTIME_METRICS_ENABLED": "false",
             "TRAINING_MAX_CONCURRENT": "3",
             "TRAINING_LEASE_SECONDS": "10",
@@ -125,7 +125,7 @@ class Soak:
     def _client(self, dice: random.Random) -> None:
         known = list(self._taught)
         training = dice.choice(known) if known else ""
-        doings = ["start"] * 4 + ["release"] * 4
+        doings = ["start"] * 4 + ["release"] * 2
         if training:
             doings += ["look"] * 8 + ["cancel", "stop", "retry"]
         doing = dice.choice(doings)
@@ -220,7 +220,7 @@ class Soak:
     # -- kills
 
     def _kill(self, dice: random.Random) -> None:
-        time.sleep(dice.random())
+        time.sleep(dice.random() / 2)
         doing = dice.choice(
             ["kill worker"] * 4
             + ["stop worker"] * 3
