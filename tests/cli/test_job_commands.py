@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kitfox.training import JobState, JobStore
+from kitfox.training.jobs import TERMINAL
 from kitfox.training.processes import is_running
 from tests.services.courses import PROJECT, CoursesServer, Hold, courses
 from tests.waiting import wait_for
@@ -17,23 +18,28 @@ from tests.waiting import wait_for
 from .command_lines import Command, CommandLines
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoursesServer]:
+    """A project on whose ports nobody answers."""
+    project = tmp_path_factory.mktemp("alone") / PROJECT.name
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
+    yield CoursesServer(project)
+    store = JobStore(f"sqlite:///{project / 'training_output' / 'jobs.sqlite3'}")
+    going = store.list(states=frozenset(JobState) - TERMINAL)
+    store.close()
+    assert going == []
+
+
 @pytest.fixture(scope="module", params=["with a server", "without a server"])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CoursesServer]:
-    """A project with a server, and one on whose ports nobody answers."""
-    folder = tmp_path_factory.mktemp("courses")
-    if request.param == "with a server":
-        with courses(folder) as running:
-            yield running
+    """A project with a server, and one without."""
+    if request.param == "without a server":
+        yield request.getfixturevalue("alone")
         return
-    project = folder / PROJECT.name
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
-    yield CoursesServer(project)
-    store = JobStore(f"sqlite:///{project / 'training_output' / 'jobs.sqlite3'}")
-    going = store.list(states=[JobState.QUEUED, JobState.RUNNING, JobState.CANCELING])
-    store.close()
-    assert going == []
+    with courses(tmp_path_factory.mktemp("courses")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -242,36 +248,19 @@ def test_ctrl_c_leaves_the_training_to_itself(
 
 
 def test_a_command_that_is_killed_leaves_the_training_to_itself(
-    server: CoursesServer, shell: CommandLines, data: Path, hold: Hold
+    alone: CoursesServer, data: Path, hold: Hold
 ) -> None:
-    command = Command(server, f"train Pupil --data {data} --set hold={hold} --follow")
+    command = Command(alone, f"train Pupil --data {data} --set hold={hold} --follow")
     command.says("step 1")
     _, output, _ = command.signal(signal.SIGKILL)
     training = id_in(output)
-    pid, start = worker_of(server, training)
+    pid, start = worker_of(alone, training)
     assert is_running(pid, start)
+    following = Command(alone, f"jobs follow {training}")
+    following.says("step 1")
     hold.release()
-    assert "COMPLETED" in shell.run(f"jobs follow {training}")
-
-
-def test_others_wait_their_turn(
-    server: CoursesServer, shell: CommandLines, data: Path, tmp_path: Path
-) -> None:
-    """Two may run; the third begins when there is a place, whoever started it."""
-    holds = [Hold(tmp_path / f"hold{number}") for number in range(3)]
-    first, second = (
-        id_in(shell.run(f"train Pupil --data {data} --set hold={hold}")) for hold in holds[:2]
-    )
-    third = Command(server, f"train Pupil --data {data} --set hold={holds[2]} --follow")
-    third.says("QUEUED")
-    holds[0].release()
-    third.says("step 1")
-    for hold in holds[1:]:
-        hold.release()
-    status, _, errors = third.end()
+    status, _, errors = following.end()
     assert status == 0, errors
-    for training in (first, second):
-        assert "COMPLETED" in shell.run(f"jobs follow {training}")
 
 
 def test_following_goes_on_with_the_next_server(tmp_path: Path, data: Path, hold: Hold) -> None:
