@@ -15,6 +15,10 @@ from kitfox.training.processes import JOB_VARIABLE, is_running
 from tests.waiting import wait_for
 
 StartScheduler = Callable[..., Scheduler]
+sqlite_only = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+"""For what has to do with one kind of store, or would be the same with the other."""
+postgresql_only = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+"""The same."""
 
 BEGIN = """
 import os, sys, time, signal, subprocess

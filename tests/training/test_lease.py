@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from kitfox.training.processes import start_token
 from tests.waiting import wait_for
 
 from .conftest import Trainings
-from .scripted_workers import StartScheduler, begun, ended
+from .scripted_workers import StartScheduler, begun, ended, postgresql_only, sqlite_only
 from .trainers import Waiter
 
 Make = Callable[..., Job]
@@ -96,6 +97,7 @@ def test_a_worker_that_is_stopped_for_too_long_is_killed(
     assert start_token(pid) == ""
 
 
+@sqlite_only
 def test_a_worker_that_was_stopped_for_too_long_is_followed_by_another(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make, tmp_path: Path
 ) -> None:
@@ -107,17 +109,19 @@ def test_a_worker_that_was_stopped_for_too_long_is_followed_by_another(
     assert (found.state, found.attempt, found.deaths) == (JobState.COMPLETED, 2, 1)
 
 
+@sqlite_only
 def test_a_worker_that_is_busy_in_code_that_lets_nobody_else_run_is_alive(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
-    scheduler = start_scheduler(lease=1.5)
-    script = "end = time.monotonic() + 4\nwhile time.monotonic() < end: pass\ncomplete()"
+    scheduler = start_scheduler(lease=1)
+    script = "end = time.monotonic() + 3\nwhile time.monotonic() < end: pass\ncomplete()"
     job = make_job(parameters=script)
     scheduler.submit(job)
     found = ended(store, job)
     assert (found.state, found.reasons) == (JobState.COMPLETED, ())
 
 
+@sqlite_only
 def test_a_worker_that_was_stopped_while_it_was_cancelled_is_canceled(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
@@ -138,12 +142,11 @@ store.publish(job_id, attempt=attempt, put_in_place=stop if attempt == 1 else la
 """
 
 
+@sqlite_only
 def test_a_worker_that_is_stopped_with_the_stores_lock_is_killed_first(
     start_scheduler: StartScheduler, make_job: Make, tmp_path: Path, store: JobStore
 ) -> None:
     """Nobody can write as long as it is there: neither its end nor anything else."""
-    if store.database.shared:
-        pytest.skip("the database server ends transactions that do nothing")
     note, late = tmp_path / "note", tmp_path / "late"
     scheduler = start_scheduler(lease=1)
     job = make_job(parameters=IN_PUBLISH.format(note=str(note), late=str(late)), retries=1)
@@ -165,11 +168,10 @@ def test_a_worker_that_is_stopped_with_the_stores_lock_is_killed_first(
 
 
 @pytest.mark.parametrize("retries", [0, 1])
+@postgresql_only
 def test_jobs_of_a_host_that_is_gone_are_taken_over(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make, retries: int
 ) -> None:
-    if not store.database.shared:
-        pytest.skip("a store of one host")
     job = make_job(parameters="complete()", retries=retries)
     store.add(job)
     [claimed] = store.claim(host="elsewhere", scheduler="elsewhere 1 1@then")
@@ -183,11 +185,10 @@ def test_jobs_of_a_host_that_is_gone_are_taken_over(
         assert found.reasons == ("worker gave no sign of life for 1 s on host elsewhere",)
 
 
+@postgresql_only
 def test_jobs_of_another_living_host_are_left_alone(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
-    if not store.database.shared:
-        pytest.skip("a store of one host")
     job = make_job()
     store.add(job)
     store.claim(host="elsewhere", scheduler="elsewhere 1 1@then")
@@ -201,6 +202,25 @@ def test_jobs_of_another_living_host_are_left_alone(
 
     wait_for(own_is_complete)
     assert store.get(job.id).state is JobState.RUNNING
+
+
+@postgresql_only
+def test_jobs_of_another_server_of_this_host_are_left_alone_until_it_dies(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    host = os.uname().nodename
+    with subprocess.Popen(["/usr/bin/sleep", "300"]) as server:
+        job = make_job(parameters="complete()")
+        store.add(job)
+        store.claim(host=host, scheduler=f"{host} {server.pid} {start_token(server.pid)}")
+        scheduler = start_scheduler(lease=1)
+        own = make_job(parameters="complete()")
+        scheduler.submit(own)
+        assert ended(store, own).state is JobState.COMPLETED
+        assert store.get(job.id).state is JobState.RUNNING
+        server.kill()
+    found = ended(store, job)
+    assert (found.state, found.attempt) == (JobState.COMPLETED, 2)
 
 
 def test_a_real_training_that_is_stopped_and_goes_on_makes_one_model(

@@ -15,7 +15,7 @@ from kitfox.training.processes import start_token
 from kitfox.training.scheduler_lock import SchedulerLock
 from tests.waiting import wait_for
 
-from .scripted_workers import StartScheduler, begun, ended
+from .scripted_workers import StartScheduler, begun, ended, sqlite_only
 
 Make = Callable[..., Job]
 
@@ -111,6 +111,7 @@ def test_the_most_urgent_job_goes_first_and_equals_in_order(
 
 
 @pytest.mark.parametrize("death", ["os.kill(pid, signal.SIGKILL)", "os._exit(3)"])
+@sqlite_only
 def test_a_job_is_begun_again_as_often_as_it_may(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make, death: str
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_job_that_works_at_last_is_complete(
     assert found.reasons == ()
 
 
+@sqlite_only
 def test_what_the_worker_says_itself_is_not_tried_again(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
@@ -141,6 +143,7 @@ def test_what_the_worker_says_itself_is_not_tried_again(
     assert (found.attempt, found.reasons) == (1, ("no",))
 
 
+@sqlite_only
 def test_a_job_that_is_being_cancelled_is_not_begun_again(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
@@ -152,6 +155,7 @@ def test_a_job_that_is_being_cancelled_is_not_begun_again(
     assert (ended(store, job).state, store.get(job.id).attempt) == (JobState.CANCELED, 1)
 
 
+@sqlite_only
 def test_a_job_is_cancelled_twice(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
@@ -180,6 +184,7 @@ def test_a_job_that_is_told_to_stop_may_complete(
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
+@sqlite_only
 def test_a_job_that_does_not_stop_is_stopped(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make, stubborn: bool
 ) -> None:
@@ -197,6 +202,7 @@ def test_a_job_that_does_not_stop_is_stopped(
     assert start_token(pid) == ""
 
 
+@sqlite_only
 def test_a_job_that_is_stopping_can_be_cancelled(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
@@ -209,6 +215,7 @@ def test_a_job_that_is_stopping_can_be_cancelled(
     assert (ended(store, job).state, store.get(job.id).reasons) == (JobState.CANCELED, ())
 
 
+@sqlite_only
 def test_a_waiting_job_that_is_told_to_stop_is_canceled(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
@@ -220,6 +227,7 @@ def test_a_waiting_job_that_is_told_to_stop_is_canceled(
     assert scheduler.stop_job(waiting.id).state is JobState.CANCELED
 
 
+@sqlite_only
 def test_the_end_of_each_job_is_told_once(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
