@@ -18,8 +18,10 @@ from .workers import Workers, running_workers
 
 CHANGES: tuple[Call, ...] = ("write", "fsync", "truncate", "rename", "unlink", "mkdir")
 """What changes something on a disk."""
-PARAMETERS = json.dumps({"steps": 2, "every": 2, "size": 10})
+PARAMETERS = json.dumps({"steps": 1, "every": 1, "size": 10})
 """A checkpoint, then a model, of three files each."""
+PLAIN = json.dumps({"steps": 1, "every": 0, "size": 10})
+"""The model alone."""
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,17 @@ def without_faults(workers: Workers) -> Iterator[None]:
     workers.faults.write()
 
 
-def count(workers: Workers, below: Path, calls: tuple[Call, ...] = CHANGES) -> int:
+def count(
+    workers: Workers,
+    below: Path,
+    calls: tuple[Call, ...] = CHANGES,
+    parameters: str = PARAMETERS,
+) -> int:
     """How many such calls a training makes that nothing happens to."""
     note = workers.folder / "note"
     note.unlink(missing_ok=True)
     workers.faults.write(Fault(calls=calls, below=below), note=note)
-    assert workers.run(Stepper, PARAMETERS).state is JobState.COMPLETED
+    assert workers.run(Stepper, parameters).state is JobState.COMPLETED
     return calls_made(note)
 
 
@@ -66,7 +73,7 @@ def check(workers: Workers, job: Job, where: str) -> None:
         assert size_problem(place, manifest) == "", where
         model = load_model(str(place))
         assert isinstance(model, Stepper), where
-        assert len(model.done) == 2, where
+        assert len(model.done) == 1, where
         assert workers.leftovers(job) == [], where
     else:
         left = [name for name in workers.leftovers(job) if not name.endswith(".checkpoints")]
@@ -97,14 +104,16 @@ def test_a_worker_that_is_killed_at_any_step_is_replaced(workers: Workers, place
 @pytest.mark.parametrize("place", ["models", "store"])
 def test_any_step_may_fail(workers: Workers, place: str, action: Action) -> None:
     """The training is complete all the same, or it has failed and says why."""
-    calls: tuple[Call, ...] = (*CHANGES, "open") if action == "EIO" else CHANGES
+    calls, parameters = CHANGES, PARAMETERS
+    if action == "EIO":
+        calls, parameters = (*CHANGES, "open"), PLAIN
     below = workers.folder / place
-    steps = count(workers, below, calls)
+    steps = count(workers, below, calls, parameters)
     ends = set()
     for number in range(1, steps + 1):
         workers.faults.write(Fault(calls=calls, below=below, number=number, action=action))
         where = f"{action} in place of call number {number} of {steps} in {place}"
-        found = attempt(workers, workers.add(Stepper, PARAMETERS))
+        found = attempt(workers, workers.add(Stepper, parameters))
         ends.add(found.state)
         assert found.state in (JobState.COMPLETED, JobState.ERRORED), where
         check(workers, found, where)
@@ -115,3 +124,26 @@ def test_any_step_may_fail(workers: Workers, place: str, action: Action) -> None
     assert JobState.COMPLETED in ends
     workers.faults.write()
     assert workers.run(Stepper, PARAMETERS).state is JobState.COMPLETED
+
+
+def test_the_model_that_is_replaced_is_there_until_the_new_one_is(workers: Workers) -> None:
+    """Killed at any step, without a further attempt: the old model, whole, or the new one."""
+    place = workers.models / "served"
+    values = {"output_path": str(place), "overwrite": True}
+    workers.run(Stepper, json.dumps({"steps": 2, "every": 0}), **values)
+    steps = count(workers, workers.models, parameters=PLAIN)
+    for number in range(1, steps + 2):  # what is replaced is one more than nothing
+        fault = Fault(calls=CHANGES, below=workers.models, number=number, action="kill")
+        workers.faults.write(fault)
+        where = f"killed before the change number {number} of {steps}"
+        found = attempt(workers, workers.add(Stepper, PLAIN, **values))
+        model = load_model(str(place))
+        assert isinstance(model, Stepper), where
+        assert len(model.done) == (1 if found.state is JobState.COMPLETED else 2), where
+        manifest = read_manifest(place)
+        assert manifest is not None, where
+        assert size_problem(place, manifest) == "", where
+        assert [path.name for path in workers.models.glob(".*")] == [], where
+        if found.state is JobState.COMPLETED:
+            workers.faults.write()
+            workers.run(Stepper, json.dumps({"steps": 2, "every": 0}), **values)
