@@ -80,6 +80,18 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(workers: Workers) ->
     assert workers.leftovers(job) == []
 
 
+def test_a_training_that_a_shutdown_ends_may_be_begun_again(workers: Workers) -> None:
+    """As when a machine or a container asks all of its processes to end."""
+    job = workers.add(Stepper, '{"steps": 150, "every": 10}', retries=1)
+    _, handle = workers.launch()
+    wait_for(lambda: workers.store.get(job.id).checkpoint, what="a checkpoint")
+    os.kill(handle.pid, signal.SIGTERM)
+    assert workers.ended(handle).status == 128 + signal.SIGTERM
+    found = workers.again(job)
+    assert (found.state, found.attempt) == (JobState.COMPLETED, 2)
+    assert set(steps(found.output_path)) == {1, 2}
+
+
 def test_a_new_job_goes_on_from_the_checkpoint_of_another(workers: Workers) -> None:
     job = workers.add(Stepper, '{"steps": 5, "every": 2, "die_at": 3}')
     _, handle = workers.launch()

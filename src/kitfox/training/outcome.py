@@ -89,6 +89,11 @@ class Outcome:
             log.info("Training %s has no checkpoint that could be kept", self._job.id)
             publication.discard(self._job)
 
+    def leave(self) -> None:
+        """Tells nothing, as if the worker had been killed: the attempt is to be made again."""
+        self._settle()
+        publication.discard(self._job)
+
     def fail(self, reason: str) -> None:
         """Notes why there is no model; a job that is being cancelled stays so."""
         self._settle()

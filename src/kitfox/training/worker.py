@@ -139,13 +139,14 @@ def _end(store: JobStore, job: Job, outcome: Outcome, perform: Callable[[], None
         perform()
     except (Terminated, Stopped):
         order = insist(lambda: store.order(job.id, attempt=job.attempt))
+        if order is Order.STOP:
+            return _end(store, job, outcome, outcome.keep_checkpoint)
         if order is Order.GO and job.deaths < job.retries:
             # As when a machine is shut down: whoever watches, now or later, has it begun again.
-            return 128 + signal.SIGTERM
-        if order is not Order.STOP:
+            outcome.leave()
+        else:
             outcome.fail("the worker was stopped by signal 15 (SIGTERM)")
-            return 128 + signal.SIGTERM
-        return _end(store, job, outcome, outcome.keep_checkpoint)
+        return 128 + signal.SIGTERM
     except BaseException as error:  # the edge of the job: whatever a module raises, also SystemExit
         log.error("Training %s failed", job.id, exc_info=error)
         outcome.fail(describe(error))
