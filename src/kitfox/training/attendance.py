@@ -3,8 +3,9 @@
 import contextlib
 import threading
 
-from kitfox.errors import FailedPrecondition, KitfoxError
+from kitfox.errors import KitfoxError
 from kitfox.training.scheduler import Scheduler
+from kitfox.training.scheduler_lock import HasScheduler
 
 __all__ = ["Attendance"]
 
@@ -34,7 +35,7 @@ class Attendance:
         """
         try:
             self._scheduler.start()
-        except FailedPrecondition:  # another process has one
+        except HasScheduler:
             self._thread = threading.Thread(
                 target=self._try_again, name="kitfox-attendance", daemon=True
             )

@@ -8,10 +8,26 @@ from pathlib import Path
 from kitfox.errors import FailedPrecondition
 from kitfox.training.processes import start_token
 
-__all__ = ["SchedulerLock"]
+__all__ = ["HasScheduler", "SchedulerLock"]
 
 _PATIENCE = 5.0
 """For how many seconds a dead holder's lock is waited for."""
+
+
+class HasScheduler(FailedPrecondition):
+    """Another process runs the jobs of a store.
+
+    Args:
+        store: The store's name.
+        holder: The number of the process, as far as it is known.
+        lock: The lock file that it holds.
+    """
+
+    def __init__(self, store: str, holder: str, lock: Path) -> None:
+        super().__init__(
+            f"The job store {store} has a scheduler already: "
+            f"process {holder or 'unknown'} holds {lock}"
+        )
 
 
 class SchedulerLock:
@@ -32,10 +48,7 @@ class SchedulerLock:
             # program begins: the holder is dead then, and a moment later the lock is free.
             if not holder.isdigit() or start_token(int(holder)) or time.monotonic() > deadline:
                 os.close(self._descriptor)
-                raise FailedPrecondition(
-                    f"The job store {store} has a scheduler already: "
-                    f"process {holder or 'unknown'} holds {path}"
-                )
+                raise HasScheduler(store, holder, path)
             time.sleep(0.01)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
