@@ -94,6 +94,8 @@ class BatchExecutor:
         self._results: list[Outcome] = []
         self._threads: list[threading.Thread] = []
         self._running: dict[threading.Thread, Sequence[BatchCall]] = {}
+        # Not begun, but the author's code that measures them may hang.
+        self._measured: dict[threading.Thread, BatchCall] = {}
         self._idle = 0
         self._waking = False
         self._reporting = False
@@ -137,7 +139,8 @@ class BatchExecutor:
     def running(self) -> list[tuple[threading.Thread, BatchCall]]:
         """The batches that are being run, each by its oldest call, with its thread."""
         with self._changed:
-            return [(thread, batch[0]) for thread, batch in self._running.items()]
+            begun = [(thread, batch[0]) for thread, batch in self._running.items()]
+            return [*begun, *self._measured.items()]
 
     @property
     def running_count(self) -> int:
@@ -238,7 +241,7 @@ class BatchExecutor:
             with self._changed:
                 incoming, self._incoming = self._incoming, []
                 if incoming:
-                    self._running[thread] = incoming[:1]
+                    self._measured[thread] = incoming[0]
             self._queue.add(incoming)
             now = time.monotonic()
             ripe = now - self._max_delay if self._max_delay else None
@@ -248,7 +251,7 @@ class BatchExecutor:
             batch = self._queue.take(plan, ripe=ripe)
             with self._changed:
                 self.waiting = len(self._incoming) + len(self._queue)
-                self._running.pop(thread, None)
+                self._measured.pop(thread, None)
                 if batch:
                     self._running[thread] = batch
                     if self.waiting:
