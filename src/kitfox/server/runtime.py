@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIServer
 
 import msgspec
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from kitfox import logs, metrics
 from kitfox.config import Config, Server
@@ -30,6 +29,7 @@ from kitfox.server.announcement import announce
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import CallGroups, Endpoints, make_endpoints
 from kitfox.server.failure import as_kitfox_error
+from kitfox.server.metrics_port import MetricsServer
 from kitfox.services import MethodTable, configured_table
 from kitfox.services.auto_promotion import AutoPromotion
 from kitfox.services.handlers import Services
@@ -60,7 +60,7 @@ class Runtime:
     retention: Retention
     jobs: PredictionJobs
     health: Health
-    metrics_server: WSGIServer | None
+    metrics_server: MetricsServer | None
     cross_origin: CrossOrigin | None = None
     """The permissions for web pages of other origins, if any have one."""
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
@@ -232,10 +232,7 @@ def _make_loader(config: Config, store: ModelStore, warm_up: WarmUp) -> ModelLoa
     )
 
 
-def _open_metrics(config: Config, registry: CollectorRegistry) -> WSGIServer | None:
+def _open_metrics(config: Config, registry: CollectorRegistry) -> MetricsServer | None:
     if not config.runtime.metrics.enabled:
         return None
-    server, _ = start_http_server(
-        config.runtime.metrics.port, config.server.address, registry=registry
-    )
-    return server
+    return MetricsServer(registry, address=config.server.address, port=config.runtime.metrics.port)
