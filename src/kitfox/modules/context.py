@@ -5,12 +5,15 @@ when, and the one token of cancellation. A module's method gets it as the parame
 `taskmethod(context_arg=...)` names.
 """
 
+import base64
+import binascii
 import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NoReturn
 
-from kitfox.errors import KitfoxError
+from kitfox.errors import Code, KitfoxError
 
 __all__ = ["GrpcRequestContext", "Metadata", "RequestContext"]
 
@@ -129,9 +132,15 @@ class RequestContext:
         """Whether the caller still waits; the opposite of `cancelled`."""
         return self.reason is None
 
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        """`metadata` as pairs, as gRPC's own servicer context gives it."""
-        return tuple(self.metadata.items())
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """`metadata` as pairs, as gRPC's own servicer context gives it: `-bin` values are bytes."""
+        found: list[tuple[str, str | bytes]] = []
+        for name, text in self.metadata.items():
+            if name.endswith("-bin"):
+                found += [(name, _unpacked(item)) for item in text.split(",")]
+            else:
+                found.append((name, text))
+        return tuple(found)
 
     # -- the server's side
 
@@ -152,6 +161,26 @@ class RequestContext:
             callback()
 
 
+def _unpacked(text: str) -> bytes:
+    """The bytes of binary metadata."""
+    text = text.strip()
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:  # a client's mistake: what it sent
+        return text.encode("latin-1")
+
+
+_STATUS = "raise kitfox.errors.KitfoxError(message, code=...)"
+_INSTEAD = {
+    "set_code": _STATUS,
+    "set_details": _STATUS,
+    "set_trailing_metadata": "an answer has no metadata of its model's",
+    "send_initial_metadata": "an answer has no metadata of its model's",
+    "peer": "a model does not learn from where it is called",
+}
+"""What methods of gRPC's context would be for, and how that is done here."""
+
+
 class GrpcRequestContext(RequestContext):
     """The context of a call that came over gRPC.
 
@@ -159,6 +188,19 @@ class GrpcRequestContext(RequestContext):
     """
 
     __slots__ = ()
+
+    def abort(self, code: Any, details: str) -> NoReturn:
+        """Ends the call with a status.
+
+        Args:
+            code: A `grpc.StatusCode`.
+            details: What the caller is told.
+        """
+        raise KitfoxError(details, code=Code(code.value[0]))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        hint = f": {_INSTEAD[name]}" if name in _INSTEAD else ""
+        raise AttributeError(f"the context of a call has no {name!r}{hint}")
 
     @classmethod
     def introduce(cls) -> None:
