@@ -168,6 +168,7 @@ def test_headers_that_trickle(server: Victim, slow: Slow) -> None:
     answer = slow("headers")
     assert answer is not None
     assert answer.status == 408
+    assert answer.headers["x-request-id"] == json.loads(answer.body)["id"]
     assert f"{HEADER_SECONDS} s " in answer.text
     assert "server.header_seconds" in answer.text
 

@@ -51,4 +51,6 @@ def test_over_grpc(server: ShapesServer, headers: dict[str, str], sentence: str)
 def test_over_rest(server: ShapesServer, headers: dict[str, str], sentence: str) -> None:
     answer = server.http("GET", "/info/version", headers=headers)
     assert (answer.status, answer.json["details"]) == (431, sentence)
+    names = {name.lower(): value for name, value in answer.headers.items()}
+    assert names["x-request-id"] == answer.json["id"]
     assert server.http("GET", "/info/version", headers={"a": "x" * 7000}).status == 200

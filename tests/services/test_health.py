@@ -274,20 +274,20 @@ def ask(name: str) -> health_pb2.HealthCheckRequest:
         "example",
     ],
 )
-def test_the_stock_client_is_told_what_serves(name: str, server: Server) -> None:
-    with server.channel() as channel:
+def test_the_stock_client_is_told_what_serves(name: str, each_server: Server) -> None:
+    with each_server.channel() as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(ask(name), timeout=30)
     assert answer.status == SERVING
 
 
-def test_the_stock_client_is_told_what_is_not_there(server: Server) -> None:
-    with server.channel() as channel, pytest.raises(grpc.RpcError) as caught:
+def test_the_stock_client_is_told_what_is_not_there(each_server: Server) -> None:
+    with each_server.channel() as channel, pytest.raises(grpc.RpcError) as caught:
         health_pb2_grpc.HealthStub(channel).Check(ask("nothing"), timeout=30)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_the_stock_client_gets_the_list(server: Server) -> None:
-    with server.channel() as channel:
+def test_the_stock_client_gets_the_list(each_server: Server) -> None:
+    with each_server.channel() as channel:
         answer = health_pb2_grpc.HealthStub(channel).List(
             health_pb2.HealthListRequest(), timeout=30
         )
@@ -321,10 +321,11 @@ class Watch:
         return self.code
 
 
+@pytest.mark.parametrize("engine", ["envoy", "hypercorn"])
 def test_watches_follow_the_models_and_do_not_hold_up_the_end(
-    make_server: Callable[..., Server],
+    make_server: Callable[..., Server], engine: str
 ) -> None:
-    server = make_server(RUNTIME_LAZY_LOAD_POLL_PERIOD_SECONDS="0.05").start()
+    server = make_server(RUNTIME_LAZY_LOAD_POLL_PERIOD_SECONDS="0.05", SERVER_ENGINE=engine).start()
     models = server.project / "client" / "models"
     with server.channel() as channel:
         whole, model = Watch(channel, ""), Watch(channel, "model:late")

@@ -32,6 +32,11 @@ _STATUS_500 = {
         "comparison": {"op": "EQ", "value": {"default_value": 500, "runtime_key": "unused"}}
     }
 }
+_ANY_STATUS = {
+    "status_code_filter": {
+        "comparison": {"op": "GE", "value": {"default_value": 0, "runtime_key": "unused"}}
+    }
+}
 _CEL = {
     "name": "envoy.access_loggers.extension_filters.cel",
     "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
@@ -73,7 +78,7 @@ def local_replies(options: Options) -> dict[str, Any]:
                 "body_format_override": _text(reply.text),
                 "headers_to_add": [_grpc_status(reply.code)],
             },
-            {"filter": occasion, "body_format_override": _json(reply.text)},
+            {"filter": occasion, **_refusal(reply.text)},
         ]
     # pyvoy answers in the place of an application that raised, and says status 0 to gRPC callers.
     for occasion, code in ((_STATUS_500, Code.INTERNAL), (_GRPC, Code.UNAVAILABLE)):
@@ -84,7 +89,8 @@ def local_replies(options: Options) -> dict[str, Any]:
                 "headers_to_add": [_grpc_status(code)],
             }
         )
-    return {"mappers": mappers, "body_format": _json("%LOCAL_REPLY_BODY%")}
+    mappers.append({"filter": _ANY_STATUS, **_refusal("%LOCAL_REPLY_BODY%")})
+    return {"mappers": mappers}
 
 
 def _occasion(details: str) -> dict[str, Any]:
@@ -93,9 +99,21 @@ def _occasion(details: str) -> dict[str, Any]:
     return {"extension_filter": {"name": _CEL["name"], "typed_config": config}}
 
 
-def _json(text: str) -> dict[str, Any]:
-    # Envoy writes the number as one, and escapes what comes from the request.
-    return {"json_format": {"details": text, "code": "%RESPONSE_CODE%", "id": _REQUEST_ID}}
+def _refusal(text: str) -> dict[str, Any]:
+    """JSON with the words of a refusal and the id of the request, which is a header as well."""
+    header = {"key": "x-request-id", "value": _REQUEST_ID}
+    return {
+        "headers_to_add": [{"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+        # Envoy writes the number as one, and escapes what comes from the request. A second
+        # `UNIQUE_ID` would be another one.
+        "body_format_override": {
+            "json_format": {
+                "details": text,
+                "code": "%RESPONSE_CODE%",
+                "id": "%RESP(x-request-id)%",
+            }
+        },
+    }
 
 
 def _text(text: str) -> dict[str, Any]:

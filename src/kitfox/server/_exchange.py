@@ -31,10 +31,10 @@ from hypercorn.utils import UnexpectedMessageError, suppress_body
 from kitfox import logs
 from kitfox.errors import Code
 from kitfox.server._refusals import excess
-from kitfox.server.asgi import Headers, Message, header
+from kitfox.server.asgi import Headers, Message, header, is_request_id
 from kitfox.server.options import Options
 
-__all__ = ["Aborted", "ClientGone", "Exchange", "LastResponse", "error_body"]
+__all__ = ["Aborted", "ClientGone", "Exchange", "LastResponse", "error_body", "new_identity"]
 
 log = logs.channel("HYPERCORN")
 
@@ -179,9 +179,12 @@ class Exchange(HTTPStream):
             ]
             head, body = {"status": 200, "headers": told}, b""
         else:
-            body = error_body(status, text, header(headers, b"x-request-id"))
+            given = header(headers, b"x-request-id")
+            identity = given if is_request_id(given) else new_identity()
+            body = error_body(status, text, identity)
             told = [
                 (b"content-type", b"application/json"),
+                (b"x-request-id", identity),
                 (b"content-length", b"%d" % len(body)),
             ]
             head = {"status": status, "headers": told}
@@ -263,7 +266,11 @@ class Exchange(HTTPStream):
         }
 
 
-def error_body(status: int, text: str, request_id: bytes = b"") -> bytes:
+def new_identity() -> bytes:
+    """The id of a request that has brought none."""
+    return uuid.uuid4().hex.encode()
+
+
+def error_body(status: int, text: str, identity: bytes) -> bytes:
     """The JSON of a refusal."""
-    identity = request_id.decode("latin-1") or uuid.uuid4().hex
-    return msgspec.json.encode({"details": text, "code": status, "id": identity})
+    return msgspec.json.encode({"details": text, "code": status, "id": identity.decode()})

@@ -10,7 +10,7 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 from hypercorn.typing import H11SendableEvent
 
-from kitfox.server._exchange import Aborted, Exchange, LastResponse, error_body
+from kitfox.server._exchange import Aborted, Exchange, LastResponse, error_body, new_identity
 
 if TYPE_CHECKING:
     from kitfox.server._connection import Connection
@@ -48,9 +48,11 @@ class Http1(H11Protocol):
 
     async def refuse(self, status: int, text: str) -> None:
         """Answers in place of the application, before there is a request, and ends."""
-        body = error_body(status, text)
+        identity = new_identity()
+        body = error_body(status, text, identity)
         headers = [
             (b"content-type", b"application/json"),
+            (b"x-request-id", identity),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
