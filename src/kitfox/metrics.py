@@ -33,6 +33,7 @@ __all__ = [
     "new_registry",
     "watch_calls",
     "watch_executions",
+    "watch_jobs",
     "watch_trainings",
 ]
 
@@ -79,11 +80,22 @@ class CallMetrics(Collector):
         registry: What Prometheus reads.
         is_known: Whether there is a model of this id. Ids come from clients: calls of all others
             are counted together, under no name.
+        name: What the names of the metrics begin with.
+        what: What is counted.
     """
 
-    def __init__(self, registry: CollectorRegistry, *, is_known: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        is_known: Callable[[str], bool],
+        name: str = "predict_rpc",
+        what: str = "Calls",
+    ) -> None:
         self._rows: dict[tuple[str, str, str], _Calls] = {}
         self._is_known = is_known
+        self._name = name
+        self._what = what
         registry.register(self)
 
     def count(self, rpc: str, code: Code, model_id: str, started: float) -> None:
@@ -121,8 +133,8 @@ class CallMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """What Prometheus reads."""
         count = CounterMetricFamily(
-            "predict_rpc_count",
-            "Calls by RPC, status code and model",
+            f"{self._name}_count",
+            f"{self._what} by RPC, status code and model",
             labels=["grpc_request", "code", "model_id"],
         )
         durations: dict[tuple[str, str], _Calls] = {}
@@ -131,8 +143,8 @@ class CallMetrics(Collector):
             durations.setdefault((rpc, model_id), _Calls()).add(row)
         yield count
         seconds = HistogramMetricFamily(
-            "predict_rpc_duration_seconds",
-            "Seconds from the request's head to the answer",
+            f"{self._name}_duration_seconds",
+            f"{self._what}: seconds from the beginning to the answer",
             labels=["grpc_request", "model_id"],
         )
         for (rpc, model_id), total in durations.items():
@@ -158,6 +170,12 @@ def watch_calls(
     text = "Health checks, watches and reflection streams that are open"
     gauge = Gauge("probes_in_flight", text, registry=registry)
     gauge.set_function(probes)
+
+
+def watch_jobs(registry: CollectorRegistry, running: Callable[[], float]) -> None:
+    """Offers how many inference jobs are being worked on; it is asked for when it is read."""
+    gauge = Gauge("predict_jobs_running", "Inference jobs that are running", registry=registry)
+    gauge.set_function(running)
 
 
 class ModelMetrics:

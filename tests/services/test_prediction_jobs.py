@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,24 @@ def test_over_rest_a_job_is_started_watched_and_its_result_fetched(server: Erran
         "completion_timestamp": None,
         "reasons": [],
     }
+
+
+def test_jobs_are_counted_by_their_outcome(server: ErrandsServer) -> None:
+    """Under the method whose work they do, in the names of caikit."""
+
+    def counted(code: str) -> float:
+        url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            text = answer.read().decode()
+        assert "predict_jobs_running " in text
+        labels = f'code="{code}",grpc_request="RunTaskPredict",model_id="plain"'
+        found = re.findall(f"^predict_job_rpc_count_total{{{labels}}} (.*)$", text, re.MULTILINE)
+        return float(found[0]) if found else 0.0
+
+    before = counted("OK"), counted("INVALID_ARGUMENT")
+    server.ended(server.begin("hello"))
+    server.ended(server.begin("refuse because"))
+    assert (counted("OK"), counted("INVALID_ARGUMENT")) == (before[0] + 1, before[1] + 1)
 
 
 def test_over_grpc_a_job_is_started_watched_and_its_result_fetched(server: ErrandsServer) -> None:

@@ -150,9 +150,7 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
     )
     health = Health(models=models, services=table.services())
     models.on_change(health.changed)
-    jobs = open_prediction_jobs(
-        config, methods=table, models=models, store=trainings.store, explain=as_kitfox_error
-    )
+    jobs = _open_jobs(config, registry, table, models, trainings)
     events, promotions = TrainingEvents(trainings), AutoPromotion(trainings, models)
     calls = CallGroups(config.server)
     metrics.watch_calls(registry, lambda: len(calls.clients), lambda: calls.probes)
@@ -214,6 +212,28 @@ def _open_models(
         lambda: [(name, model.execution.figures()) for name, model in list(models.loaded.items())],
     )
     return models
+
+
+def _open_jobs(
+    config: Config,
+    registry: CollectorRegistry,
+    table: MethodTable,
+    models: ModelManager,
+    trainings: TrainingService,
+) -> PredictionJobs:
+    counted = metrics.CallMetrics(
+        registry, is_known=models.is_known, name="predict_job_rpc", what="Inference jobs"
+    )
+    jobs = open_prediction_jobs(
+        config,
+        methods=table,
+        models=models,
+        store=trainings.store,
+        explain=as_kitfox_error,
+        metrics=counted,
+    )
+    metrics.watch_jobs(registry, lambda: jobs.runner.running)
+    return jobs
 
 
 def _make_loader(config: Config, store: ModelStore, warm_up: WarmUp) -> ModelLoader:

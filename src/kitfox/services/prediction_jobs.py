@@ -9,6 +9,7 @@ import asyncio
 import base64
 import datetime
 import json
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -29,6 +30,7 @@ from kitfox.errors import (
 )
 from kitfox.interfaces.runtime.data_model import PredictionJob, PredictionJobStatusResponse
 from kitfox.logs import current_request
+from kitfox.metrics import CallMetrics
 from kitfox.models import ModelManager
 from kitfox.services.inference import InferenceHandler
 from kitfox.services.job_states import WIRE_STATES
@@ -54,6 +56,7 @@ def open_prediction_jobs(
     models: ModelManager,
     store: JobStore,
     explain: Explain,
+    metrics: CallMetrics | None = None,
 ) -> "PredictionJobs":
     """The inference jobs of a server; nothing runs yet.
 
@@ -63,6 +66,7 @@ def open_prediction_jobs(
         models: Where loaded models are.
         store: The job store, of whatever kind of jobs.
         explain: What direct calls tell their callers of a failure.
+        metrics: Counts the jobs.
     """
     given = config.jobs.result_dir
     output = Path(config.runtime.training.output_dir).absolute()
@@ -75,6 +79,7 @@ def open_prediction_jobs(
         ),
         settings=config.jobs,
         explain=explain,
+        metrics=metrics,
         stop_seconds=min(
             _LONGEST_STOP,
             max(
@@ -100,6 +105,7 @@ class PredictionJobs:
         results: Where results are kept.
         settings: The limits.
         explain: What callers are told of a failure.
+        metrics: Counts the jobs.
         stop_seconds: How long `stop` waits for jobs that run.
     """
 
@@ -112,8 +118,10 @@ class PredictionJobs:
         results: ResultFolder,
         settings: Jobs,
         explain: Explain,
+        metrics: CallMetrics | None = None,
         stop_seconds: float = 0.0,
     ) -> None:
+        self._metrics = metrics
         self._stop_seconds = stop_seconds
         self._models = models
         self._store = store
@@ -233,6 +241,7 @@ class PredictionJobs:
         Raises:
             KitfoxError: What a direct call would tell its caller.
         """
+        started = time.perf_counter()
         try:
             prediction = self._predictions.get(job.method)
             if prediction is None:
@@ -240,9 +249,17 @@ class PredictionJobs:
             await self._load(job.model_name)
             parameters = await asyncio.to_thread(self._store.parameters, job.id)
             fields = await asyncio.to_thread(prediction.read_request, parameters)
-            return prediction.write_result(await prediction.call(fields, context))
+            result = prediction.write_result(await prediction.call(fields, context))
         except Exception as error:
-            raise self._explain(error, context, job.method) from error
+            failure = self._explain(error, context, job.method)
+            self._count(job, failure.code, started)
+            raise failure from error
+        self._count(job, Code.OK, started)
+        return result
+
+    def _count(self, job: Job, code: Code, started: float) -> None:
+        if self._metrics is not None:
+            self._metrics.count(job.method, code, job.model_name, started)
 
     async def _load(self, model_id: str) -> None:
         """Loads a model that was there when the job was accepted and is not loaded any more."""
