@@ -23,6 +23,7 @@ from benchmarks.peer_servers import PEERS
 from benchmarks.report import Report
 from benchmarks.special import SPECIAL
 from benchmarks.training import WAYS_TO_TRAIN
+from benchmarks.training_store import JOB_STORE
 from benchmarks.work import WORKS, chosen_works
 
 
@@ -61,6 +62,7 @@ def contestants(options: argparse.Namespace) -> list[Contestant]:
         BARE,
         *SPECIAL,
         *WAYS_TO_TRAIN,
+        JOB_STORE,
         *MODES,
         *(PEERS if options.peers else ()),
     ]

@@ -94,6 +94,19 @@ def _loads(suite: str, where: str = "", baseline: str = "Kitfox") -> tuple[Work,
     )
 
 
+def _lists(**filters: str) -> tuple[Work, ...]:
+    """Pages of jobs, by the names and the words of filters."""
+    return tuple(
+        Work(
+            name=f"training.list-{name}",
+            title=f"100 of 100,000 trainings, by {words}",
+            main="milliseconds",
+            baseline="job store",
+        )
+        for name, words in filters.items()
+    )
+
+
 def _pair(suite: str, title: str, callers: int, at_once: int = 1) -> tuple[Work, ...]:
     """The same work over gRPC and over REST."""
     in_flight = callers * at_once
@@ -163,6 +176,30 @@ WORKS = (
         main="milliseconds",
     ),
     Work(name="training.rate", title="Empty trainings, many at once", main="rate"),
+    *_lists(
+        all="age",
+        state="one state",
+        unfinished="all states that are not final",
+        model="a model's name",
+        module="a module's name",
+        text="a part of a model's name",
+        id="an id",
+        nothing="a pattern that nothing fits",
+        oldest="the oldest ones",
+        several="module, states and a part of a name",
+    ),
+    *(
+        Work(
+            name=f"training.submit-{name}",
+            title=f"A submission on the disk, {title}",
+            main="p99",
+            baseline="job store",
+        )
+        for name, title in (
+            ("idle", "nothing else to do"),
+            ("queued", "1,000 waiting, others ending"),
+        )
+    ),
     Work(
         name="flat.memory",
         title="Memory after many calls, beside after 10,000",

@@ -151,7 +151,7 @@ _FIRST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.005
 """Seconds between two tries to take the write lock. SQLite's own pauses grow to 100 ms, which is
 what a caller may wait for a lock that is held for less than one."""
-_CACHE = 16 << 10
+_CACHE = 32 << 10
 """KiB of pages that a connection may keep: as much as a list of 100,000 jobs is found in."""
 _CHECKPOINT_PATIENCE = 500
 """Milliseconds that others have to end their reading before the log of changes is cut."""
