@@ -177,7 +177,9 @@ def _grpc_case(goal: _Goal, chance: random.Random) -> Case:
         if chance.random() < 0.5:
             headers.append((b"grpc-accept-encoding", b"identity,deflate,gzip"))
         well = goal.flaw is Flaw.NONE or chance.random() < 0.7
-        messages = [gzip.compress(item, 1) if well else packed(item, chance) for item in messages]
+        messages = [
+            gzip.compress(item, 1, mtime=0) if well else packed(item, chance) for item in messages
+        ]
     body = b"".join(grpc_frame(message, is_packed) for message in messages)
     if goal.flaw is Flaw.FRAMES:
         body = wrong_frames(body, other, chance)
@@ -221,7 +223,7 @@ def _rest_case(goal: _Goal, chance: random.Random) -> Case:
         query = query and mutate_bytes(query, chance, b"a=%00&b=%ff&model_id=x")
     if chance.random() < 0.05:
         headers.append((b"content-encoding", b"gzip"))
-        body = gzip.compress(body) if goal.flaw is Flaw.NONE else packed(body, chance)
+        body = gzip.compress(body, mtime=0) if goal.flaw is Flaw.NONE else packed(body, chance)
     verb, path = route.verb, route.path
     if goal.flaw is Flaw.HEADERS:
         headers = wrong_headers(headers, chance)

@@ -118,12 +118,12 @@ def packed(message: bytes, chance: random.Random) -> bytes:
         case 0:
             message += bytes(chance.choice((100_000, 140_000, 3_000_000)))
         case 1:
-            return gzip.compress(message) * 2
+            return gzip.compress(message, mtime=0) * 2
         case 2:
-            return mutate_bytes(gzip.compress(message), chance)
+            return mutate_bytes(gzip.compress(message, mtime=0), chance)
         case 3:
-            return gzip.compress(message)[: chance.randint(0, 30)]
-    return gzip.compress(message, 1)
+            return gzip.compress(message, mtime=0)[: chance.randint(0, 30)]
+    return gzip.compress(message, 1, mtime=0)
 
 
 def wrong_frames(body: bytes, other: bytes, chance: random.Random) -> bytes:
