@@ -15,7 +15,7 @@ from kitfox.training.processes import start_token
 from kitfox.training.scheduler_lock import SchedulerLock
 from tests.waiting import wait_for
 
-from .scripted_workers import StartScheduler, begun, ended, sqlite_only
+from .scripted_workers import ScriptLauncher, StartScheduler, begun, ended, sqlite_only
 
 Make = Callable[..., Job]
 
@@ -99,15 +99,14 @@ os.rename({note!r} + "~", {note!r})
 
 
 def test_the_most_urgent_job_goes_first_and_equals_in_order(
-    store: JobStore, start_scheduler: StartScheduler, make_job: Make, tmp_path: Path
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:
-    note = tmp_path / "note"
-    script = f"open({str(note)!r}, 'a').write(job_id + ' ')\ncomplete()"
     for name, priority in (("c", 0), ("a", 5), ("d", 0), ("e", -1), ("b", 5)):
-        store.add(make_job(id=name, parameters=script, priority=priority))
-    start_scheduler(max_concurrent=1)
-    assert ended(store, store.get("e")).state is JobState.COMPLETED
-    assert note.read_text().split() == ["a", "b", "c", "d", "e"]
+        store.add(make_job(id=name, parameters="no start", priority=priority))
+    launcher = ScriptLauncher(store)
+    start_scheduler(max_concurrent=1, launcher=launcher)
+    assert ended(store, store.get("e")).state is JobState.ERRORED
+    assert launcher.launched == ["a", "b", "c", "d", "e"]
 
 
 @pytest.mark.parametrize("death", ["os.kill(pid, signal.SIGKILL)", "os._exit(3)"])
