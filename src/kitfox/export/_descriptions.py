@@ -7,6 +7,7 @@ the texts below their attributes, and `Doc` in annotations.
 import ast
 import inspect
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,10 @@ __all__ = [
     "remarks_of",
     "summary_of",
 ]
+
+# Python 3.11 counts the depth of a tree that it makes for all threads together, and fails with a
+# `SystemError` when two of them are made at the same time.
+_PARSING = threading.Lock()
 
 
 _TRAINING = {
@@ -134,7 +139,8 @@ class FieldTexts:
         if module not in self._files:
             self._files[module] = {}
             try:
-                tree = ast.parse(inspect.getsource(sys.modules[module]))
+                with _PARSING:
+                    tree = ast.parse(inspect.getsource(sys.modules[module]))
             except (OSError, TypeError, KeyError, SyntaxError):
                 return {}  # made at run time, or the source is not there
             self._files[module] = dict(_classes(tree, ""))
