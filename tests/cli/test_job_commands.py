@@ -1,5 +1,6 @@
 """`kitfox train` and `kitfox jobs` say and do the same with a running server and without."""
 
+import os
 import re
 import shutil
 import signal
@@ -24,10 +25,18 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoursesServer]:
     project = tmp_path_factory.mktemp("alone") / PROJECT.name
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
     yield CoursesServer(project)
+    assert end_all(project) == []
+
+
+def end_all(project: Path) -> list[str]:
+    """Kills what still trains, which only a test that failed leaves behind; tells the ids."""
     store = JobStore(f"sqlite:///{project / 'training_output' / 'jobs.sqlite3'}")
     going = store.list(states=frozenset(JobState) - TERMINAL)
     store.close()
-    assert going == []
+    for job in going:
+        if job.worker_pid is not None and is_running(job.worker_pid, job.worker_start):
+            os.killpg(job.worker_pid, signal.SIGKILL)
+    return [job.id for job in going]
 
 
 @pytest.fixture(scope="module", params=["with a server", "without a server"])
@@ -40,6 +49,7 @@ def server(
         return
     with courses(tmp_path_factory.mktemp("courses")) as running:
         yield running
+        assert end_all(running.project) == []
 
 
 @pytest.fixture(scope="module")
