@@ -19,7 +19,7 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
 .PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers bench-training check clean conformance conformance-short \
-    demo format fuzz help model-traffic profile soak test
+    demo faults format fuzz help model-traffic profile soak test
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -42,6 +42,9 @@ abuse: $(VENV)/.installed-dev ## hostile clients against both engines, and model
 
 abuse-short: $(VENV)/.installed-dev ## the same once
 	$(BIN)/python -m pytest tests/abuse --numprocesses 2 --dist loadscope
+
+faults: $(VENV)/.installed-dev ## workers, servers and disks that fail at any step of training and publishing
+	$(BIN)/python -m pytest -m faults --numprocesses 2
 
 model-traffic: $(VENV)/.installed-dev ## models that come, go and change while they are called, for a minute each
 	KITFOX_MODELS_SECONDS=60 $(BIN)/python -m pytest tests/services/test_management_traffic.py

@@ -13,6 +13,8 @@ from kitfox.models import ModelStore
 from .crashes import CHANGES, PLAIN_CHANGES
 from .sayers import Training, word_of
 
+pytestmark = pytest.mark.faults
+
 BEFORE_AND_AFTER = {
     # A model, and what it says before and after the change.
     "deploy": ("new", None, "new"),

@@ -19,6 +19,8 @@ from tests.waiting import wait_for
 from .conftest import LIBRARIES, Trainings
 from .trainers import Empty, Hesitant, Waiter
 
+pytestmark = pytest.mark.faults
+
 
 class FirstAttemptLauncher:
     """Starts first attempts in another environment than those that follow."""

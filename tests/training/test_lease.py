@@ -19,6 +19,8 @@ from .conftest import Trainings
 from .scripted_workers import StartScheduler, begun, ended, postgresql_only, sqlite_only
 from .trainers import Waiter
 
+pytestmark = pytest.mark.faults
+
 Make = Callable[..., Job]
 
 

@@ -20,6 +20,8 @@ from tests.waiting import wait_for
 from .conftest import LIBRARIES, Trainings
 from .trainers import Empty, Waiter
 
+pytestmark = pytest.mark.faults
+
 Start = Callable[..., Trainings]
 
 # A server that accepts trainings, one line of JSON each, and acknowledges them by their ids.

@@ -16,6 +16,8 @@ from .faults import Action, Call, Fault, calls_made
 from .trainers import Stepper
 from .workers import Workers, running_workers
 
+pytestmark = pytest.mark.faults
+
 CHANGES: tuple[Call, ...] = ("write", "fsync", "truncate", "rename", "unlink", "mkdir")
 """What changes something on a disk."""
 PARAMETERS = json.dumps({"steps": 1, "every": 1, "size": 10})

@@ -10,6 +10,8 @@ import pytest
 from tests.services.courses import PROJECT, CoursesServer, Hold, courses
 from tests.training.faults import environment, set_clock
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.mark.parametrize("engine", ["envoy", "hypercorn"])
 def test_a_killed_server_has_lost_nothing(tmp_path: Path, engine: str) -> None:
