@@ -138,8 +138,12 @@ class Bodies:
         return self._schemas.add(f"{_scope(method)}.{_simple_name(method)}{suffix}", schema)
 
     def _models_for(self, method: Method) -> list[str]:
-        """The models of modules that do what the method is for."""
-        return sorted(name for name, cls in self._models.items() if cls in method.signatures)
+        """The models of modules that do what the method is for, the shortest names first.
+
+        Those were given by people: examples show them rather than the ids of trainings.
+        """
+        names = [name for name, cls in self._models.items() if cls in method.signatures]
+        return sorted(names, key=lambda name: (len(name), name))
 
 
 def _model_id(models: Sequence[str]) -> JsonSchema:
