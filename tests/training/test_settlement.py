@@ -8,7 +8,7 @@ import pytest
 
 from kitfox.modules import load_model
 from kitfox.modules.publication import make_folder
-from kitfox.training import Job, JobState, JobStore
+from kitfox.training import Job, JobState, JobStore, Scheduler
 from kitfox.training.publication import checkpoint_root, partial_path, put_in_place, seal
 from kitfox.training.settlement import Settlement
 
@@ -117,6 +117,20 @@ def test_checkpoints_of_a_failure_and_of_a_job_that_is_tried_again_stay(
     assert settled is not None
     assert settled.state is JobState.ERRORED
     assert checkpoint_root(job).exists()
+
+
+@pytest.mark.parametrize(
+    ("ask", "end"), [("stop_job", JobState.COMPLETED), ("cancel", JobState.CANCELED)]
+)
+def test_the_checkpoint_of_a_job_that_waits_to_be_tried_again_is_kept_or_cleared_away(
+    store: JobStore, job: Job, ask: str, end: JobState
+) -> None:
+    save_checkpoint(store, job, "first")
+    store.move(job.id, [JobState.RUNNING], JobState.QUEUED, attempt=1)
+    assert getattr(Scheduler(store=store), ask)(job.id).state is end
+    assert store.get(job.id).state is end
+    assert not checkpoint_root(job).exists()
+    assert Path(job.output_path).exists() is (end is JobState.COMPLETED)
 
 
 def test_a_job_that_somebody_has_changed_meanwhile_is_looked_at_again(

@@ -6,6 +6,7 @@ watches, stops by a deadline, and keeps the store true.
 """
 
 import contextlib
+import functools
 import os
 import select
 import threading
@@ -152,15 +153,17 @@ class Scheduler:
     def stop_job(self, job_id: str) -> Job:
         """Lets a job end early with what it has; gives it as it is then.
 
-        One that waits has nothing and is CANCELED at once. One that runs is STOPPING until its
-        model is there, or its last checkpoint has become it.
+        One that waits has ended at once: CANCELED if no attempt has left a checkpoint. One that
+        runs is STOPPING until its model is there, or its last checkpoint has become it.
         """
         return self._ask(job_id, JobState.STOPPING, (JobState.RUNNING,))
 
     def _ask(self, job_id: str, state: JobState, running: tuple[JobState, ...]) -> Job:
         while True:
             job = self.store.get(job_id)
-            if job.state is JobState.QUEUED:
+            if job.state is JobState.QUEUED and job.attempt:
+                moved = self._end_between_attempts(job, state)
+            elif job.state is JobState.QUEUED:
                 moved = self.store.move(job_id, [JobState.QUEUED], JobState.CANCELED)
             elif job.state in running:
                 moved = self.store.move(job_id, [job.state], state, attempt=job.attempt)
@@ -170,6 +173,21 @@ class Scheduler:
                 return job
             if moved is not None:
                 return moved
+
+    def _end_between_attempts(self, job: Job, state: JobState) -> Job | None:
+        """Ends a job that waits to be tried again, as if its last worker had just gone.
+
+        Its earlier attempts may have left checkpoints: to be kept, or to be cleared away.
+        """
+        change = functools.partial(self.store.move, job.id, attempt=job.attempt)
+        if change([JobState.QUEUED], JobState.RUNNING) is None:
+            return None
+        asked = change([JobState.RUNNING], state)
+        if asked is None:
+            return None
+        settled = self._settlement.settle(asked, "ended while it waited to be tried again")
+        self._tell_end(settled)
+        return settled
 
     def _run(self) -> None:
         while not self._stopping:
@@ -231,8 +249,9 @@ class Scheduler:
         Should its worker be on the way still, the store will tell it that it is not wanted.
         """
         if job.state in _ASKED_TO_END:
-            canceled = self.store.move(job.id, [job.state], JobState.CANCELED, attempt=job.attempt)
-            return canceled is not None
+            settled = self._settlement.settle(job, "ended before a worker began")
+            self._tell_end(settled)
+            return settled is not None
         return self.store.requeue(job.id, attempt=job.attempt)
 
     def _listen(self) -> None:
