@@ -19,7 +19,7 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
 .PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers bench-training check clean conformance conformance-short \
-    demo faults format fuzz help model-traffic profile soak test
+    demo format fuzz help model-traffic profile soak test test-slow
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -27,8 +27,9 @@ help: ## what can be made
 demo: $(VENV)/.installed ## start the template's server, infer, train, infer with what was trained
 	$(BIN)/python scripts/demo.py
 
-test: $(VENV)/.installed-dev ## all tests
-	$(BIN)/python -m pytest --numprocesses 2
+# A third process: many tests wait for the ones that they have started.
+test: $(VENV)/.installed-dev ## the tests, but for those that take minutes
+	$(BIN)/python -m pytest --numprocesses 3
 
 conformance: $(VENV)/.installed-dev $(PEERS_INSTALLED) ## exchanges recorded from caikit, clients of other makes
 	$(PEERS) $(BIN)/python -m pytest tests/conformance --numprocesses 2 --dist loadscope
@@ -38,13 +39,13 @@ conformance-short: $(VENV)/.installed-dev $(PEERS_INSTALLED) ## the same without
 
 abuse: $(VENV)/.installed-dev ## hostile clients against both engines, and models that die, ten times over
 	KITFOX_ABUSE=10 $(BIN)/python -m pytest tests/abuse tests/server/test_cancellation.py \
-	    --numprocesses 2 --dist loadscope
+	    -m 'slow or not slow' --numprocesses 2 --dist loadscope
 
 abuse-short: $(VENV)/.installed-dev ## the same once
 	$(BIN)/python -m pytest tests/abuse --numprocesses 2 --dist loadscope
 
-faults: $(VENV)/.installed-dev ## workers, servers and disks that fail at any step of training and publishing
-	$(BIN)/python -m pytest -m faults --numprocesses 2
+test-slow: $(VENV)/.installed-dev ## tests with many processes: workers, replicas, both engines, their deaths
+	$(BIN)/python -m pytest -m slow --numprocesses 3
 
 model-traffic: $(VENV)/.installed-dev ## models that come, go and change while they are called, for a minute each
 	KITFOX_MODELS_SECONDS=60 $(BIN)/python -m pytest tests/services/test_management_traffic.py

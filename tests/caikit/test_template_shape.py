@@ -17,6 +17,8 @@ from tests.caikit.conftest import GOLDEN, Run, RunScript, clean_environment
 from tests.conftest import Server
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 START = """
     import os
     import sys

@@ -18,6 +18,8 @@ from tests.waiting import wait_for
 
 from .command_lines import Command, CommandLines
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoursesServer]:

@@ -13,6 +13,8 @@ from kitfox.modules import RequestContext
 from tests.models.chorus import Chorus
 from tests.models.replica_models import Background, model_folder, opened, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def background(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:

@@ -27,6 +27,8 @@ from kitfox.modules import GrpcRequestContext, RequestContext
 from tests.models.moody import Aloof, Moody, Numbers, Said
 from tests.models.replica_models import Background, ask, model_folder, opened, until, workers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def moody(tmp_path: Path) -> Path:

@@ -13,7 +13,7 @@ from kitfox.models import ModelStore
 from .crashes import CHANGES, PLAIN_CHANGES
 from .sayers import Training, word_of
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 BEFORE_AND_AFTER = {
     # A model, and what it says before and after the change.

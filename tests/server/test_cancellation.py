@@ -18,6 +18,8 @@ from tests.abuse.wire import Http1, frame
 from tests.server.shapes import KINDS, MODELS, SERVICE, ShapesServer, model, request, requests
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["envoy", "hypercorn"])
 def server(

@@ -21,6 +21,8 @@ from tests.waiting import wait_for
 from .conftest import Start
 from .small_server import accepts, call, get, in_background
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["envoy", "hypercorn"])
 def engine(request: pytest.FixtureRequest) -> str:

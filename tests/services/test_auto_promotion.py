@@ -11,6 +11,8 @@ import pytest
 from tests.services.courses import CoursesServer, Hold, courses
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 PROMOTE = {"kitfox-promote": "true"}
 
 
@@ -110,7 +112,6 @@ def test_what_cannot_be_promoted_says_so(server: CoursesServer) -> None:
     assert server.recited(training) == "one"
 
 
-@pytest.mark.faults
 def test_a_server_that_was_killed_promotes_later(tmp_path: Path) -> None:
     hold = Hold(tmp_path / "hold")
     with courses(tmp_path) as server:
@@ -128,7 +129,6 @@ def test_a_server_that_was_killed_promotes_later(tmp_path: Path) -> None:
         assert version(server, "fox") == held
 
 
-@pytest.mark.faults
 def test_a_server_killed_while_it_promotes_is_made_good_by_the_next(tmp_path: Path) -> None:
     with courses(tmp_path) as server:
         promoted(server, server.begin("start", name="fox", headers=PROMOTE))

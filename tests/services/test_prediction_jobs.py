@@ -19,6 +19,8 @@ from kitfox.interfaces.common.data_model import JobStatus
 from tests.services.errands import JOB, ErrandsServer, Hold, refusal
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 Note: Any = make_dataobject(
     name="Note", package="client", annotations={"text": str, "tags": list[str]}
 )

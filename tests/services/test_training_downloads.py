@@ -12,6 +12,8 @@ import pytest
 
 from tests.services.courses import MANAGE, CoursesServer, courses
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 
 

@@ -14,6 +14,8 @@ from kitfox.interfaces.runtime.trainings import FollowTrainingRequest, TrainingE
 from tests.services.courses import MANAGE, CoursesServer, Hold, courses
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoursesServer]:

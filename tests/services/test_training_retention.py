@@ -14,6 +14,8 @@ from kitfox.training import Job, JobState, JobStore, Scheduler, TrainingService
 from tests.services.courses import MANAGE, CoursesServer, Hold, courses
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 PROMOTE = {"kitfox-promote": "true"}
 
 

@@ -13,6 +13,8 @@ import pytest
 from kitfox.training import Job, JobState, JobStore
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 BEGIN = f"""

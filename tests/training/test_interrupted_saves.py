@@ -19,7 +19,7 @@ from tests.waiting import wait_for
 from .conftest import LIBRARIES, Trainings
 from .trainers import Empty, Hesitant, Waiter
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 
 class FirstAttemptLauncher:

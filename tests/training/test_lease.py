@@ -19,7 +19,7 @@ from .conftest import Trainings
 from .scripted_workers import StartScheduler, begun, ended, postgresql_only, sqlite_only
 from .trainers import Waiter
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 Make = Callable[..., Job]
 

@@ -20,7 +20,7 @@ from tests.waiting import wait_for
 from .conftest import LIBRARIES, Trainings
 from .trainers import Empty, Waiter
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 Start = Callable[..., Trainings]
 

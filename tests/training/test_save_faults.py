@@ -16,7 +16,7 @@ from .faults import Action, Call, Fault, calls_made
 from .trainers import Stepper
 from .workers import Workers, running_workers
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 CHANGES: tuple[Call, ...] = ("write", "fsync", "truncate", "rename", "unlink", "mkdir")
 """What changes something on a disk."""

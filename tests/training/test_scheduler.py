@@ -17,6 +17,8 @@ from tests.waiting import wait_for
 
 from .scripted_workers import ScriptLauncher, StartScheduler, begun, ended, sqlite_only
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Job]
 
 

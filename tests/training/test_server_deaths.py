@@ -10,7 +10,7 @@ import pytest
 from tests.services.courses import PROJECT, CoursesServer, Hold, courses
 from tests.training.faults import environment, set_clock
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("engine", ["envoy", "hypercorn"])

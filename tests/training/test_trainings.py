@@ -31,6 +31,8 @@ from .trainers import (
     Waiter,
 )
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Trainings]
 ROWS = {"data_stream": {"data": [{"word": "a", "number": 3}, {"word": "b", "number": 4}]}}
 

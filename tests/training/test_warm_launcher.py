@@ -14,6 +14,8 @@ from tests.waiting import wait_for
 from .conftest import LIBRARIES, Trainings
 from .trainers import Empty, Family, Talker, Waiter
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Trainings]
 
 THREADED = """
