@@ -19,7 +19,7 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
 .PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers bench-training check clean conformance conformance-short \
-    demo format fuzz help model-traffic profile soak test test-slow
+    demo format fuzz help model-traffic profile soak test test-slow test-slow-short
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -46,6 +46,9 @@ abuse-short: $(VENV)/.installed-dev ## the same once
 
 test-slow: $(VENV)/.installed-dev ## tests with many processes: workers, replicas, both engines, their deaths
 	$(BIN)/python -m pytest -m slow --numprocesses 3
+
+test-slow-short: $(VENV)/.installed-dev ## the same on one kind of store and one engine
+	$(BIN)/python -m pytest -m slow -k 'not postgresql and not hypercorn' --numprocesses 3
 
 model-traffic: $(VENV)/.installed-dev ## models that come, go and change while they are called, for a minute each
 	KITFOX_MODELS_SECONDS=60 $(BIN)/python -m pytest tests/services/test_management_traffic.py
