@@ -8,17 +8,15 @@ import contextlib
 import sys
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from kitfox.metrics import BATCH_SIZES
+from kitfox.models.batch_figures import BatchFigures
 from kitfox.models.batch_queue import BatchCall, BatchQueue
 from kitfox.models.batch_runner import BatchRunner, Outcome
 from kitfox.models.batch_shape import BatchShape
 from kitfox.models.executor import fail
-from kitfox.models.pace import Progress
 from kitfox.models.permits import Permits
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
@@ -32,7 +30,7 @@ Claim: TypeAlias = Callable[[BatchCall], bool]
 """Begins a call, unless it has been given up; called in the thread that is to run it."""
 
 
-class BatchExecutor:
+class BatchExecutor(BatchFigures):
     """Runs the calls of one method of a model.
 
     Args:
@@ -65,19 +63,12 @@ class BatchExecutor:
         claim: Claim | None = None,
         deliver: Callable[[list[Outcome]], None] | None = None,
     ) -> None:
+        super().__init__()
         self.threshold = sys.maxsize
         """`check` is called before a call is added to more than so many that wait."""
         self.check: Callable[[], object] = lambda: None
         """Raises what a caller is told instead, if one more may not be added."""
         self.plan = plan
-        self.calls = 0
-        """The calls that have been run."""
-        self.progress = Progress(0, 0, 0.0, 0.0)
-        """The batches that have been run; of the work, half is counted by the calls' size."""
-        self.queue_seconds = 0.0
-        """The seconds that calls have waited, together."""
-        self.sizes = [0] * (len(BATCH_SIZES) + 1)
-        """Batches by size, between the bounds of `BATCH_SIZES`."""
         self.waiting = 0
         """The calls that have not begun. Some may have been given up."""
         self._runner = BatchRunner(model, shape, name=name, prepare=prepare)
@@ -100,7 +91,6 @@ class BatchExecutor:
         self._waking = False
         self._reporting = False
         self._closed = False
-        self._mean_weight = 0.0
         self._mean_seconds = 1.0
 
     def submit(
@@ -158,8 +148,7 @@ class BatchExecutor:
         """The work of these."""
         with self._changed:
             calls = [call for batch in self._running.values() for call in batch]
-        mean = self._mean_weight or 1.0
-        return sum(0.5 + 0.5 * call.weight / mean for call in calls)
+        return self.work_of(calls)
 
     def drop_cancelled(self) -> None:
         """Forgets the waiting calls that were given up, if that can be had without waiting."""
@@ -265,19 +254,11 @@ class BatchExecutor:
         parallel = self.plan.parallel if self.waiting else self.active
         outcomes = self._runner.run(calls, parallel) if calls else []
         ended = time.monotonic()
-        mean = self._mean_weight = self._mean_weight or batch[0].weight or 1.0
         with self._changed:
             self._running.pop(threading.current_thread(), None)
             if not calls:
                 return
-            self.calls += len(calls)
-            self.queue_seconds += sum(started - call.since for call in calls)
-            self.sizes[bisect_left(BATCH_SIZES, len(calls))] += 1
-            weight = sum(call.weight for call in calls)
-            # Neither calls alone nor their sizes alone: what a call costs lies between.
-            work = self.progress.work + 0.5 * len(calls) + 0.5 * weight / mean
-            self.progress = Progress(self.progress.runs + 1, self.calls, work, ended)
-            self._mean_weight += 0.02 * (weight / len(calls) - mean)
+            self.count(calls, started, ended)
             self._mean_seconds += 0.1 * (ended - started - self._mean_seconds)
         # When it has been counted: who gets an answer may look at the figures.
         if outcomes:

@@ -8,19 +8,17 @@ import asyncio
 import contextlib
 import sys
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Thread
 from typing import Any
 
 from kitfox.logs import current_request
-from kitfox.metrics import BATCH_SIZES
+from kitfox.models.batch_figures import BatchFigures
 from kitfox.models.batch_queue import BatchCall, BatchQueue
 from kitfox.models.batch_runner import BatchRunner, Outcome, Together, outcomes_of
 from kitfox.models.batch_shape import BatchShape
 from kitfox.models.executor import fail
-from kitfox.models.pace import Progress
 from kitfox.models.permits import Permits
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
@@ -28,7 +26,7 @@ from kitfox.modules import ModuleBase, RequestContext
 __all__ = ["LoopBatches"]
 
 
-class LoopBatches:
+class LoopBatches(BatchFigures):
     """Runs the calls of one `async def` method. To be used from the event loop.
 
     Args:
@@ -56,19 +54,12 @@ class LoopBatches:
         max_weight: float = 0,
         permits: Permits | None = None,
     ) -> None:
+        super().__init__()
         self.threshold = sys.maxsize
         """`check` is called before a call is added to more than so many that wait."""
         self.check: Callable[[], object] = lambda: None
         """Raises what a caller is told instead, if one more may not be added."""
         self.plan = plan
-        self.calls = 0
-        """The calls that have been run."""
-        self.progress = Progress(0, 0, 0.0, 0.0)
-        """The batches that have been run."""
-        self.queue_seconds = 0.0
-        """The seconds that calls have waited, together."""
-        self.sizes = [0] * (len(BATCH_SIZES) + 1)
-        """Batches by size, between the bounds of `BATCH_SIZES`."""
         self._run: Callable[..., Any] = getattr(model, shape.method)
         self._run_batch: Callable[..., Any] = getattr(model, shape.batch_method)
         self._runner = BatchRunner(model, shape, name=name)
@@ -82,7 +73,6 @@ class LoopBatches:
         self._workers: set[asyncio.Task[None]] = set()
         self._running: dict[asyncio.Task[list[Outcome]], list[BatchCall]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._mean_weight = 0.0
 
     async def call(self, **arguments: Any) -> Any:
         """Calls the method, perhaps together with others.
@@ -122,7 +112,7 @@ class LoopBatches:
     @property
     def work_in_process(self) -> float:
         """The work of these."""
-        return sum(self._work_of(batch) for batch in self._running.values())
+        return sum(self.work_of(batch) for batch in self._running.values())
 
     def running(self) -> list[tuple["asyncio.Future[Any]", BatchCall]]:
         """The batches that are being run, each by its oldest call, with its task."""
@@ -207,7 +197,7 @@ class LoopBatches:
             call.future.add_done_callback(given_up)
         await asyncio.wait({task})
         del self._running[task]
-        self._count(calls, started)
+        self.count(calls, started, time.monotonic())
         for call, result, error in [] if task.cancelled() else task.result():
             if call.future.done():
                 continue
@@ -215,20 +205,6 @@ class LoopBatches:
                 call.future.set_result(result)
             else:
                 fail(call.future, error)
-
-    def _count(self, calls: Sequence[BatchCall], started: float) -> None:
-        self.calls += len(calls)
-        self.queue_seconds += sum(started - call.since for call in calls)
-        self.sizes[bisect_left(BATCH_SIZES, len(calls))] += 1
-        weight = sum(call.weight for call in calls) / len(calls)
-        self._mean_weight = self._mean_weight or weight or 1.0
-        work = self.progress.work + self._work_of(calls)
-        self.progress = Progress(self.progress.runs + 1, self.calls, work, time.monotonic())
-        self._mean_weight += 0.02 * (weight - self._mean_weight)
-
-    def _work_of(self, calls: Sequence[BatchCall]) -> float:
-        mean = self._mean_weight or 1.0
-        return sum(0.5 + 0.5 * call.weight / mean for call in calls)
 
     # -- the model's code
 
