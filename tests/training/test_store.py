@@ -223,7 +223,6 @@ def test_an_old_attempt_changes_nothing(store: JobStore, make_job: Make) -> None
     assert store.beat(job.id, attempt=1, log_tail="old", checkpoint="/old") is Order.LOST
     assert store.order(job.id, attempt=1) is Order.LOST
     assert store.release(job.id, attempt=1, reasons=("old",)) is None
-    assert not store.describe(job.id, attempt=1, environment={"old": "1"}, output_bytes=1)
     assert not store.requeue(job.id, attempt=1)
     assert store.publish(job.id, attempt=1, put_in_place=lambda: published.append("x")) is None
     assert published == []
@@ -272,9 +271,13 @@ def test_what_is_known_at_the_end_comes_with_the_result(store: JobStore, make_jo
         DataRecord(parameter="rows", kind="file", name="/r.csv", rows=3, size=12, sha256="ab"),
         DataRecord(parameter="more", kind="inline", name=""),
     )
-    assert store.describe(job.id, attempt=1, environment={"numpy": "2"}, output_bytes=1)
     found = store.publish(
-        job.id, attempt=1, put_in_place=lambda: None, data=data, output_bytes=12345678901
+        job.id,
+        attempt=1,
+        put_in_place=lambda: None,
+        environment={"numpy": "2"},
+        data=data,
+        output_bytes=12345678901,
     )
     assert found is not None
     assert (found.data, found.output_bytes) == (data, 12345678901)

@@ -209,30 +209,6 @@ class JobStore(EndedJobs):
             )
             return self._get(connection, job_id) if changed else None
 
-    def describe(
-        self,
-        job_id: str,
-        *,
-        attempt: int,
-        environment: Mapping[str, str] | None = None,
-        data: Collection[DataRecord] | None = None,
-        output_bytes: int | None = None,
-    ) -> bool:
-        """Adds to the record of an attempt that counts; False if it does not count any more."""
-        with self.database.write() as connection:
-            changed = connection.change(
-                "UPDATE jobs SET environment = COALESCE(:environment, environment), "  # noqa: S608 -- constants
-                "data = COALESCE(:data, data), "
-                f"output_bytes = COALESCE(:output_bytes, output_bytes) {_ATTEMPT}",
-                id=job_id,
-                kind=self.kind.value,
-                attempt=attempt,
-                environment=environment_text(environment),
-                data=data_text(data),
-                output_bytes=output_bytes,
-            )
-        return changed == 1
-
     def set(self, job_id: str, *, pinned: bool | None = None, promotion: str | None = None) -> Job:
         """Changes what may change in any state; gives the job as it is then."""
         with self.database.write() as connection:
