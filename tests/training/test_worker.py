@@ -16,7 +16,7 @@ from kitfox.training.publication import checkpoint_root, newest_checkpoint, part
 from kitfox.training.pulse import LOST_STATUS
 from tests.waiting import wait_for
 
-from .trainers import Empty, Family, Plain, Stepper
+from .trainers import Empty, Family, Plain, Stepper, Tireless
 from .workers import Workers, running_workers
 
 
@@ -167,6 +167,19 @@ def test_a_cancel_comes_by_the_store_too(workers: Workers) -> None:
     assert (found.state, found.reasons) == (JobState.CANCELING, ())
     assert not Path(found.output_path).exists()
     workers.store.move(job.id, [JobState.CANCELING], JobState.CANCELED)
+
+
+def test_an_attempt_that_does_not_count_any_more_leaves_nothing_of_what_it_saves(
+    workers: Workers,
+) -> None:
+    note = workers.folder / "tireless"
+    job = workers.add(Tireless, json.dumps({"note": str(note)}), retries=1)
+    _, handle = workers.launch()
+    wait_for(note.exists)
+    assert workers.store.release(job.id, attempt=1, reasons=("lease",)) is not None
+    assert workers.ended(handle).status == LOST_STATUS
+    assert workers.leftovers(job) == []
+    workers.store.move(job.id, [JobState.QUEUED], JobState.CANCELED)
 
 
 def test_an_attempt_that_does_not_count_any_more_ends_with_its_children(workers: Workers) -> None:

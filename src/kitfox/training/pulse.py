@@ -9,13 +9,13 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from kitfox.errors import KitfoxError
-from kitfox.modules.publication import remove_tree
 from kitfox.training import job_log
 from kitfox.training.jobs import Job, Order, Progress
 from kitfox.training.progress import JobContext
@@ -28,6 +28,8 @@ log = logging.getLogger("kitfox.TRAINING")
 
 LOST_STATUS = 75
 """The exit status of a worker whose attempt does not count any more."""
+
+_CLEAR = "import os, shutil, sys; shutil.rmtree(sys.argv[1], True); os._exit(int(sys.argv[2]))"
 
 
 class Pulse:
@@ -155,7 +157,11 @@ class Pulse:
             for pid in _session(me):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
-        remove_tree(partial_path(self._job))
+        # Whatever else runs in this process may be saving: a new program ends it all, then clears.
+        left, status = str(partial_path(self._job)), str(LOST_STATUS)
+        with contextlib.suppress(OSError):
+            command = [sys.executable, "-I", "-S", "-c", _CLEAR, left, status]
+            os.execv(sys.executable, command)  # noqa: S606 -- no shell is wanted
         os._exit(LOST_STATUS)
 
 

@@ -1,5 +1,7 @@
 """An author's package as workers import it: modules whose trainings end in every possible way."""
 
+import contextlib
+import itertools
 import json
 import logging
 import os
@@ -32,6 +34,7 @@ __all__ = [
     "Stepper",
     "Stubborn",
     "Talker",
+    "Tireless",
     "Unsaved",
     "Waiter",
 ]
@@ -220,6 +223,22 @@ class Hesitant(Kept):
         super().save(model_path)
         write_whole(self.value, model_path)
         time.sleep(300)
+
+
+@module("aaaaaaaa-0000-0000-0000-000000000029", "Tireless", "1.0.0")
+class Tireless(Kept):
+    """Saves one small file after the other, for ever."""
+
+    @classmethod
+    def train(cls, note: str) -> "Tireless":
+        return cls(note)
+
+    def save(self, model_path: str) -> None:
+        write_whole(self.value, model_path)
+        for number in itertools.count():
+            with contextlib.suppress(OSError):
+                Path(model_path).mkdir(exist_ok=True, parents=True)
+                Path(model_path, str(number)).touch()
 
 
 def write_whole(path: str, text: str) -> None:
