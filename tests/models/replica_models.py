@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,20 @@ import pytest
 from kitfox.models.replicas import InProcesses
 from kitfox.models.replicas.supervisor import Backoff
 from kitfox.modules import ModuleBase, RequestContext
+from tests.conftest import Server
 from tests.models.moody import Moody, Said
 
-__all__ = ["Background", "Settings", "alive", "ask", "model_folder", "opened", "until", "workers"]
+__all__ = [
+    "Background",
+    "Settings",
+    "alive",
+    "ask",
+    "model_folder",
+    "opened",
+    "until",
+    "workers",
+    "workers_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,15 +114,33 @@ def alive(pid: int) -> bool:
 
 def workers() -> set[int]:
     """The replica processes of this process."""
-    found = set()
+    mine = str(os.getpid()).encode()
+    return {int(entry.name) for entry, words in _workers() if mine in words}
+
+
+def workers_of(server: Server) -> list[int]:
+    """Those of a server."""
+    port = f"RUNTIME_GRPC_PORT={server.grpc_port}".encode()
+    found = []
+    for entry, _ in _workers():
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if port in environment.split(b"\0"):
+            found.append(int(entry.name))
+    return found
+
+
+def _workers() -> Iterator[tuple[Path, list[bytes]]]:
+    """The processes that are replicas, of whomever, with their command lines."""
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"kitfox.models.replicas.worker" in words and str(os.getpid()).encode() in words:
-            found.add(int(entry.name))
-    return found
+        if b"kitfox.models.replicas.worker" in words:
+            yield entry, words
 
 
 class Background:

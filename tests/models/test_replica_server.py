@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.conftest import Server
+from tests.models.replica_models import workers_of
 from tests.server.shapes import MODELS, ShapesServer, model, request, requests, texts
 from tests.waiting import wait_for
 
@@ -26,26 +26,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShapesServer]:
     running = ShapesServer.make(tmp_path_factory.mktemp("replicas"))
     running.config.write_text(running.config.read_text() + SETTINGS)
     running.start()
-    wait_for(lambda: len(replicas(running)) == 2, what="two replicas")
+    wait_for(lambda: len(workers_of(running)) == 2, what="two replicas")
     yield running
-    pids = replicas(running)
+    pids = workers_of(running)
     assert running.stop() == 0, running.log
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-
-
-def replicas(server: Server) -> list[int]:
-    """The processes that run the model."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            told = (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        mine = f"RUNTIME_GRPC_PORT={server.grpc_port}".encode() in told
-        if b"kitfox.models.replicas.worker" in words and mine:
-            found.append(int(entry.name))
-    return found
 
 
 @pytest.fixture
@@ -83,17 +68,17 @@ def test_a_killed_replica_costs_its_calls_and_nothing_else(
         one.future(request("one", text="long", pause=30), metadata=model("plain")) for _ in range(2)
     ]
     wait_for(lambda: server.log.count("one says long") == 2, what="two calls to run")
-    victim = replicas(server)[0]
+    victim = workers_of(server)[0]
     os.kill(victim, signal.SIGKILL)
     wait_for(lambda: any(call.done() for call in calls), what="the end of a call")
     (failed,) = [call for call in calls if call.done()]
     assert failed.code() is grpc.StatusCode.UNAVAILABLE
     assert "SIGKILL" in failed.details()
     assert server.healthy()
-    wait_for(lambda: len(replicas(server)) == 2, what="another replica")
+    wait_for(lambda: len(workers_of(server)) == 2, what="another replica")
     for call in calls:
         call.cancel()
-    assert victim not in replicas(server)
+    assert victim not in workers_of(server)
     assert one(request("one", text="fox"), metadata=model("plain"), timeout=30).text == "fox"
 
 

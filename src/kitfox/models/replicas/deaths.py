@@ -40,9 +40,14 @@ class Death:
             name = signal.Signals(-self.status).name
         except ValueError:  # a real-time signal
             name = f"signal {-self.status}"
-        if self.status == -signal.SIGKILL and self.out_of_memory:
-            return f"it was killed by {name}, for lack of memory"
-        return f"it was killed by {name}"
+        return f"it was killed by {name}{self._for_memory}"
+
+    @property
+    def _for_memory(self) -> str:
+        """Whether that was for lack of memory, as far as it is known."""
+        if self.status != -signal.SIGKILL or self.out_of_memory is False:
+            return ""
+        return ", for lack of memory" if self.out_of_memory else ", perhaps for lack of memory"
 
     @property
     def asked(self) -> bool:

@@ -34,6 +34,11 @@ def work(text: str) -> None:
             time.sleep(0.005)
     if verb == "die":
         os._exit(int(files))
+    if verb == "eat":
+        held = []
+        for _ in range(int(files)):  # megabytes
+            held.append(b"x" * 2**20)
+            time.sleep(0.0005)
     if verb == "refuse":
         raise ValueError("it will not say that")
 
