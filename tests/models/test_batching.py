@@ -289,6 +289,35 @@ def test_any_method_may_have_batches() -> None:
     assert sorted(batches(Both)) == [("a", "b"), ("shout", "c", "d", "bad")]
 
 
+def test_methods_with_batches_of_their_own_share_the_threads_that_are_said() -> None:
+    class Voices(Upper):
+        @EchoTask.taskmethod()
+        def say(self, text: str) -> Answer:
+            return super().run(text)
+
+        def say_batch(self, text: list[str]) -> Sequence[Answer]:
+            return [self.say(item) for item in text]
+
+        @ShoutTask.taskmethod()
+        def shout(self, text: str) -> Answer:
+            return super().run(text)
+
+        def shout_batch(self, text: list[str]) -> Sequence[Answer]:
+            return [self.shout(item) for item in text]
+
+    async def scenario() -> None:
+        async with opened(Voices, threads=1, tasks=(EchoTask, ShoutTask)) as execution:
+            first = call(execution, "hold", "say")
+            await until(lambda: Voices.seen == ["hold"], "the first call's begin")
+            other = call(execution, "a", "shout")
+            await asyncio.sleep(0.05)
+            assert Voices.seen == ["hold"]
+            Voices.gate.set()
+            assert await texts([first, other]) == ["hold", "a"]
+
+    asyncio.run(scenario())
+
+
 def test_a_method_that_is_a_task_of_its_own_makes_no_batches() -> None:
     class Named(Upper):
         @EchoTask.taskmethod()

@@ -54,6 +54,7 @@ class OtherTask(TaskBase):
 
 @task(
     unary_parameters={"mark": Mark},
+    streaming_parameters={"marks": Iterable[Mark]},
     unary_output_type=Mark,
     streaming_output_type=Iterable[Mark],
 )
@@ -134,6 +135,12 @@ class Shapes(ModuleBase):
     async def many_on_loop(self, mark: Mark) -> AsyncIterator[Mark]:
         yield await self.on_loop(mark)
 
+    @LoopTask.taskmethod(input_streaming=True, output_streaming=True)
+    async def answer_on_loop(self, marks: DataStream[Mark]) -> Iterable[Mark]:
+        """Reads on the event loop, and makes its results in a thread."""
+        found = [mark async for mark in marks]
+        return (self.work(mark) for mark in found)
+
 
 class Caller:
     """Calls the methods of one model as an endpoint does."""
@@ -209,6 +216,7 @@ UNARY = ("MarkTaskPredict", "OtherTaskPredict", "LoopTaskPredict")
 MANY = ("ServerStreamingMarkTaskPredict", "ServerStreamingLoopTaskPredict")
 GATHER = "ClientStreamingMarkTaskPredict"
 ANSWER = "BidiStreamingMarkTaskPredict"
+ANSWER_ON_LOOP = "BidiStreamingLoopTaskPredict"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -226,9 +234,10 @@ def test_the_number_of_calls_at_a_time_holds_for_all_shapes_together(
                     *(calls.stream(name, "y") for name in MANY for _ in range(3)),
                     *(calls.stream(GATHER, "a", "b") for _ in range(3)),
                     *(calls.stream(ANSWER, "a", "b") for _ in range(3)),
+                    *(calls.stream(ANSWER_ON_LOOP, "a", "b") for _ in range(3)),
                 )
             assert answers[: 5 * len(UNARY)] == ["x"] * 5 * len(UNARY)
-            assert answers[-6:] == [["a,b"]] * 3 + [["a", "b"]] * 3
+            assert answers[-9:] == [["a,b"]] * 3 + [["a", "b"]] * 6
             end.set()
             assert await idle == ["a"]
             assert calls.figures().queue_seconds > 0

@@ -323,6 +323,9 @@ def _ways(module: type[ModuleBase]) -> int:
     for methods in module._task_methods.values():
         for (requests, results), signature in methods.items():
             on_loop = signature.kind in ("coroutine", "async_generator")
-            batched = not on_loop and signature.method_name == "run"
-            ways.add("loop" if on_loop else (requests, results, batched))
+            shape = "loop" if on_loop else (requests, results)
+            # What makes batches has threads, or tasks, for each method.
+            name = signature.method_name
+            batch = getattr(module, f"{name}_batch", ModuleBase.run_batch)
+            ways.add((shape, "" if batch is ModuleBase.run_batch else name))
     return len(ways)

@@ -13,7 +13,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -281,39 +281,30 @@ class StreamingInferenceHandler(_Inference):
     ) -> AsyncGenerator[list[bytes], None]:
         call = partial(operation.function, **arguments)
         write = partial(self._write, encode, context)
-        if not self._method.output_streaming:
-            if operation.is_async:
-                async with operation.on_loop.place():
-                    yield [write(await call())]
-            else:
-                yield [await executor.submit(lambda: write(call()), {}, context)]
-            return
-        place = operation.on_loop.place() if operation.is_async else nullcontext()
-        async with place:
-            batches = await self._results(operation, call, context, write, executor)
-            async with aclosing(batches):
-                async for batch in batches:
-                    yield batch
-
-    async def _results(
-        self,
-        operation: _Operation,
-        call: Callable[[], Any],
-        context: Context,
-        write: Callable[[Any], bytes],
-        executor: Executor,
-    ) -> AsyncGenerator[list[bytes], None]:
-        """What a method with a stream of results makes, whichever way it is written."""
 
         def make() -> Iterable[Any]:
             return self._iterable(call())
 
         if operation.is_async:
-            made = call() if operation.kind == "async_generator" else await call()
-            if isinstance(made, AsyncIterable):
-                return collect(made, encode=write)
+            async with operation.on_loop.place():
+                made = call() if operation.kind == "async_generator" else await call()
+                if not self._method.output_streaming:
+                    yield [write(made)]
+                    return
+                if isinstance(made, AsyncIterable):
+                    async with aclosing(collect(made, encode=write)) as batches:
+                        async for batch in batches:
+                            yield batch
+                    return
+            # A thread makes these, which has to have a place itself.
             make = partial(self._iterable, made)
-        return generate(make, encode=write, executor=executor, context=context)
+        if not self._method.output_streaming:
+            yield [await executor.submit(lambda: write(call()), {}, context)]
+            return
+        generated = generate(make, encode=write, executor=executor, context=context)
+        async with aclosing(generated) as batches:
+            async for batch in batches:
+                yield batch
 
     def _iterable(self, made: Any) -> Iterable[Any]:
         if isinstance(made, Iterable):
