@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -80,6 +82,25 @@ def test_a_killed_replica_costs_its_calls_and_nothing_else(
         call.cancel()
     assert victim not in workers_of(server)
     assert one(request("one", text="fox"), metadata=model("plain"), timeout=30).text == "fox"
+
+
+def test_open_streams_keep_no_calls_from_their_replicas(
+    server: ShapesServer, channel: grpc.Channel
+) -> None:
+    end = threading.Event()
+
+    def come() -> Iterator[Any]:
+        yield request("answer", texts="a")
+        end.wait(60)
+
+    answer = server.method(channel, "answer")
+    streams = [answer(come(), metadata=model("plain")) for _ in range(8)]
+    assert [next(stream).text for stream in streams] == ["A"] * 8
+    one = server.method(channel, "one")
+    for _ in range(4):
+        assert one(request("one", text="fox"), metadata=model("plain"), timeout=60).text == "fox"
+    end.set()
+    assert [texts(stream) for stream in streams] == [[]] * 8
 
 
 def test_the_log_tells_model_replica_and_request(

@@ -6,6 +6,7 @@ Who has waited longest is next.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -43,6 +44,16 @@ class Permits:
             if not turn.cancelled():
                 self.release()
             raise
+
+    def when_free(self, give: Callable[[], object]) -> None:
+        """Calls `give` when there is a permit for it; now, or in the thread that releases one."""
+        if self._take(give):
+            give()
+
+    def forget(self, give: Callable[[], object]) -> None:
+        """Drops what waits by `when_free`; nothing if it has its permit."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._waiters.remove(give)
 
     def release(self) -> None:
         """Gives a permit back, to who has waited longest."""

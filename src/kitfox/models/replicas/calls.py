@@ -57,7 +57,12 @@ class Call:
 
     @property
     def begins_at_once(self) -> bool:
-        """Whether a replica begins it when it gets it, not in the order of numbers."""
+        """Whether it counts as begun when a replica has got it."""
+        return False
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it lasts as long as its caller likes, mostly without anything to do."""
         return False
 
     @property

@@ -69,18 +69,27 @@ class ReplicaFeed:
 
     def __next__(self) -> dict[str, Any]:
         """Waits for the next request; in a thread."""
-        with self._arrival:
-            if not self._requests and not self._ended:
-                self._tell(True)
+        while True:
+            with self._arrival:
+                request = self._requests.popleft() if self._requests else None
+                ended = self._ended
+            if request is not None:
+                return self._fields(request)
+            if ended:
+                if self._error is not None:
+                    raise self._error
+                raise StopIteration
+            self._wait()
+
+    def _wait(self) -> None:
+        # Told without the lock: to go on may take a while, in which requests come.
+        self._tell(True)
+        try:
+            with self._arrival:
                 while not self._requests and not self._ended:
                     self._arrival.wait()
-                self._tell(False)
-            request = self._requests.popleft() if self._requests else None
-        if request is None:
-            if self._error is not None:
-                raise self._error
-            raise StopIteration
-        return self._fields(request)
+        finally:
+            self._tell(False)
 
     def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         return self

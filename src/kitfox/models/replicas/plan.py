@@ -76,6 +76,8 @@ class Plan:
     """How many calls a replica runs at the same time."""
     replicas: int = 1
     """How many replicas there are."""
+    limited: bool = False
+    """Whether `threads` was said: then it holds for calls of all shapes together."""
     batching: BatchSettings = field(default_factory=BatchSettings)
     """How they make batches."""
     devices: tuple[str, ...] = ()
@@ -130,6 +132,7 @@ def make_plan(
         path=path,
         threads=settings.threads or _threads(settings.replicas),
         replicas=settings.replicas,
+        limited=settings.threads > 0,
         batching=BatchSettings(
             max_size=settings.max_batch_size,
             max_delay=settings.max_batch_delay_seconds,

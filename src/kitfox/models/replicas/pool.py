@@ -54,12 +54,15 @@ class Member:
         """Whether it is kept for calls that are run alone."""
         self.figures = ReplicaFigures()
         """What it has told of its work."""
+        self.lasting: set[int] = set()
+        """Those of its calls that last as long as their callers like: others need not wait."""
+        self._asked: set[int] = set()
         self._threads = threads
         self._is_only = is_only
         self._pace = _SLOW_SECONDS
         self._last = 0.0
         self.room = threads + (_MOST_AHEAD if is_only else 1)
-        """How many calls it may have."""
+        """How many calls it may have, without those that last."""
 
     def measure(self, answers: int) -> None:
         """Takes note of how quick calls are, to know how many to send ahead."""
@@ -85,20 +88,37 @@ class Member:
         self._last = time.monotonic()
 
     @property
+    def busy(self) -> int:
+        """The calls that keep others waiting."""
+        return len(self.calls) - len(self.lasting)
+
+    def remove(self, number: int) -> None:
+        """Forgets a call that it has no more."""
+        del self.calls[number]
+        self.lasting.discard(number)
+        self._asked.discard(number)
+
+    @property
     def has_backlog(self) -> bool:
-        """Whether it has more calls than it can run."""
-        return len(self.calls) > self._threads
+        """Whether it may have more calls than it can run."""
+        return len(self.calls) > self._threads and self.busy > 0
 
     def take_back(self, most: int) -> int:
         """Asks for calls that it has not begun, the last ones first; tells for how many."""
         if time.monotonic() - self._last < _STALE_SECONDS:
             return 0
-        asked = 0
-        for number in reversed(list(self.calls)[self._threads :]):
-            if asked < most and not self.calls[number].begins_at_once:
+        found: list[int] = []
+        # Of those that last, as many as it has threads may have something to do.
+        numbers = [number for number in self.calls if number not in self.lasting]
+        for number in reversed(numbers[max(self._threads - len(self.lasting), 0) :]):
+            if len(found) == most:
+                break
+            if number not in self._asked and not self.calls[number].begins_at_once:
                 self.process.send((ids.RETURN, number))
-                asked += 1
-        return asked
+                found.append(number)
+        # Once: of what it has begun it says nothing.
+        self._asked.update(found)
+        return len(found)
 
     def flush(self) -> None:
         """Sends what waits, unless the replica has plenty to do: then more may go together."""
@@ -164,6 +184,11 @@ class Pool:
         """How many calls there are."""
         return self._sent + len(self._waiting) + len(self._suspects)
 
+    @property
+    def lasting(self) -> int:
+        """How many of them last as long as their callers like."""
+        return sum(len(member.lasting) for member in self.members.values())
+
     # -- calls
 
     def submit(self, call: Call) -> None:
@@ -175,10 +200,7 @@ class Pool:
             Unavailable: There is no replica, nor will there be one soon.
         """
         if self._sent + len(self._waiting) + len(self._suspects) >= self._limit:
-            raise ResourceExhausted(
-                f"{self.outstanding} calls wait for model {self._model} and no more are taken "
-                "(setting models.execution.queue_limit); try again later"
-            )
+            self._check_room(call)
         if self._closed:
             raise Unavailable(f"model {self._model} is being unloaded")
         if self._given_up:
@@ -187,8 +209,8 @@ class Pool:
             self._suspects.append(call)
             self._place_suspects()
         else:
-            member = self._least_busy()
-            if member is not None and not self._waiting:
+            member = self._place_for(call)
+            if member is not None and (not self._waiting or call.is_lasting):
                 self._send(call, member)
             else:
                 call.since = time.monotonic()
@@ -207,12 +229,29 @@ class Pool:
         self.quarantine.check(call.digest)
         return self.quarantine.suspects(call.digest)
 
-    def _least_busy(self) -> Member | None:
-        best, fewest = None, 1 << 30
+    def _check_room(self, call: Call) -> None:
+        """Refuses a call if too many wait; how many calls may last is settled elsewhere."""
+        busy = self.outstanding - self.lasting
+        if busy >= self._limit and not call.is_lasting:
+            raise ResourceExhausted(
+                f"{busy} calls wait for model {self._model} and no more are taken "
+                "(setting models.execution.queue_limit); try again later"
+            )
+
+    def _place_for(self, call: Call) -> Member | None:
+        """The replica that is to have a call; None if none has room for it."""
+        if call.is_lasting:
+            places = (member for member in self.members.values() if not member.alone)
+            return min(places, key=lambda member: len(member.calls), default=None)
+        best, fewest, last = None, 1 << 30, 0
         for member in self.members.values():
-            busy = len(member.calls)
-            if busy < member.room and busy < fewest and not member.alone:
-                best, fewest = member, busy
+            lasting = len(member.lasting)
+            busy = len(member.calls) - lasting
+            if busy >= member.room or member.alone:
+                continue
+            # Of equals the one with the fewest that last: they may have something to do after all.
+            if busy < fewest or (busy == fewest and lasting < last):
+                best, fewest, last = member, busy, lasting
         return best
 
     def _send(self, call: Call, member: Member) -> None:
@@ -220,6 +259,8 @@ class Pool:
         if not member.calls:
             member.begin()
         member.calls[number] = call
+        if call.is_lasting:
+            member.lasting.add(number)
         self._sent += 1
         member.process.post(call.message())
         member.flush()
@@ -286,14 +327,16 @@ class Pool:
             if message[0] == ids.RESULT:
                 call.succeed(message[2])
             elif message[0] == ids.RETURNED:
-                del calls[number]
+                member.remove(number)
                 self._sent -= 1
                 call.number = 0
                 self._waiting.appendleft(call)
                 continue
             elif not call.take(message):
+                if call.is_lasting:
+                    member.lasting.add(number)
                 continue
-            del calls[number]
+            member.remove(number)
             over += 1
             if watchful and call.digest:
                 self.quarantine.acquit(call.digest)
@@ -388,10 +431,11 @@ class Pool:
             if self._waiting[0].is_over:
                 self._waiting.popleft()
                 continue
-            member = self._least_busy()
+            call = self._waiting[0]
+            member = self._place_for(call)
             if member is None:
                 return
-            call = self._waiting.popleft()
+            self._waiting.popleft()
             if call.since:
                 self.queue_seconds += time.monotonic() - call.since
                 call.since = 0.0
@@ -471,5 +515,6 @@ class Pool:
             for call in member.calls.values():
                 call.fail(error)
             member.calls.clear()
+            member.lasting.clear()
         self.members.clear()
         self._sent = 0

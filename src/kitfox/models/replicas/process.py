@@ -238,6 +238,7 @@ class ReplicaProcess:
         return {
             "path": str(plan.path),
             "threads": plan.threads,
+            "limited": plan.limited,
             "batching": plan.batching.as_dict(),
             "libraries": plan.libraries,
             "other_libraries": plan.other_libraries,

@@ -97,8 +97,13 @@ class StreamCall(Call):
 
     @property
     def begins_at_once(self) -> bool:
-        """A replica begins it when it gets it."""
-        return True
+        """What was sent to a replica, or taken from it, cannot be had again."""
+        return bool(self._streams) or self._opened
+
+    @property
+    def is_lasting(self) -> bool:
+        """It waits for requests, or for room for its results; an `async def` call counts."""
+        return not self._on_loop and (bool(self._streams) or self._opened)
 
     @property
     def may_repeat(self) -> bool:

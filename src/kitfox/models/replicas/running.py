@@ -44,7 +44,8 @@ class Calls:
 
     Args:
         model: The model.
-        threads: How many calls of ordinary methods may run at the same time.
+        threads: How many calls may run at the same time: of ordinary methods, and
+        limited: if this is true, of all, those that read a stream and `async def` ones included.
         shapes: How calls of methods are joined that make batches.
         batching: What is configured of batches.
         notes: Where it is noted what runs.
@@ -56,6 +57,7 @@ class Calls:
         model: ModuleBase,
         *,
         threads: int,
+        limited: bool,
         shapes: Mapping[str, BatchShape],
         batching: BatchSettings,
         notes: Notes,
@@ -68,7 +70,10 @@ class Calls:
         self.notes = notes
         self.outbox = outbox
         self.places = Places(notes)
-        permits = Permits(threads) if shapes else None
+        limits_all = limited and _has_more_than_runners(type(model))
+        permits = Permits(threads) if shapes or limits_all else None
+        self.permits = permits if limits_all else None
+        """What calls must have that have no runner, to run; None: nothing."""
         self.runners = Runners(
             limit=threads,
             notes=notes,
@@ -126,11 +131,15 @@ class Calls:
             self.runners.add(single)
 
     def withdraw(self, number: int) -> bool:
-        """Takes a CALL back that nobody has begun; tells whether it was there."""
+        """Takes a CALL or STREAM back that nobody has begun; tells whether it was there."""
         if self.runners.withdraw(number):
             return True
         if any(batches.withdraw(number) for batches in self._batches.values()):
             self._contexts.pop(number, None)
+            return True
+        stream = self._streams.get(number)
+        if stream is not None and stream.withdraw():
+            self.forget(stream)
             return True
         return False
 
@@ -192,8 +201,7 @@ class Calls:
         if on_loop:
             asyncio.run_coroutine_threadsafe(stream.run_on_loop(), self.loop)
         elif streams:
-            # It waits for its caller again and again, and must not keep a runner from others.
-            threading.Thread(target=stream.run_in_own_thread, daemon=True).start()
+            stream.start_own_thread()
         else:
             self.runners.add([stream.advance])
 
@@ -243,6 +251,15 @@ class Calls:
         return self._loop
 
 
+def _has_more_than_runners(module: type[ModuleBase]) -> bool:
+    """Whether calls of a module may run elsewhere than in runners."""
+    return any(
+        requests or signature.kind in ("coroutine", "async_generator")
+        for methods in module._task_methods.values()
+        for (requests, _), signature in methods.items()
+    )
+
+
 def _context(
     request_id: str, told: tuple[tuple[Any, ...], str] | None, arguments: dict[str, Any]
 ) -> RequestContext:
@@ -283,13 +300,27 @@ class _Stream:
         self._iterator: Iterator[Any] | None = None
         self._place = 0
         self._lock = threading.Lock()
+        # Taken by one thread: whoever does so decides whether it is begun or withdrawn.
+        self._once = [True]
+        self._begun = False
         self._suspended = False
         self._more = threading.Event()
-        self._own_thread = False
+        self._own_thread = 0
         self._task: asyncio.Task[Any] | None = None
         self._room: asyncio.Event | None = None
 
     # -- what comes from the server; in the thread that reads the socket
+
+    def withdraw(self) -> bool:
+        """Takes it back if nobody has begun it; tells whether that was so."""
+        if not self._claim():
+            return False
+        # It may wait for a permit.
+        if self._task is not None:
+            self._calls.loop.call_soon_threadsafe(self._task.cancel)
+        elif self._calls.permits is not None:
+            self._calls.permits.forget(self._start_thread)
+        return True
 
     def add_credit(self, size: int) -> None:
         """Lets so many more bytes of results be sent."""
@@ -317,25 +348,73 @@ class _Stream:
             self._calls.runners.add([self.advance])
 
     def wait_for_caller(self, waits: bool) -> None:
-        """Notes that the method waits for a request, or no longer does."""
+        """Notes that the method waits for a request, or no longer does.
+
+        Meanwhile others may run; an `async def` call counts until its end.
+        """
+        in_own = threading.get_ident() == self._own_thread
+        permits = self._calls.permits if in_own else None
         if waits:
             self._calls.notes.end(self._place)
+            if permits is not None:
+                permits.release()
         else:
+            if permits is not None:
+                permits.acquire()
             self._calls.notes.begin(self._place, self.number)
+
+    def _claim(self) -> bool:
+        try:
+            return self._once.pop()
+        except IndexError:
+            return False
+
+    def _begin_once(self) -> bool:
+        """Begins it, if it has not begun; false if it has been withdrawn."""
+        if not self._begun:
+            if not self._claim():
+                return False
+            self._begun = True
+            self._calls.notes.note_begun(self.number)
+        return True
 
     # -- ordinary methods
 
-    def run_in_own_thread(self) -> None:
-        """Runs it from beginning to end."""
-        self._own_thread = True
-        place = self._calls.places.take()
-        while not self.advance(place):
+    def start_own_thread(self) -> None:
+        """Runs it in a thread of its own, from beginning to end.
+
+        It waits for its caller again and again, and must not keep a runner from others.
+        """
+        permits = self._calls.permits
+        if permits is None:
+            self._start_thread()
+        else:
+            # There is no thread before: one that waits for a permit could not be ended.
+            permits.when_free(self._start_thread)
+
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._run_in_own_thread, daemon=True).start()
+
+    def _run_in_own_thread(self) -> None:
+        """Begins with a permit, if one is needed."""
+        self._own_thread = threading.get_ident()
+        place, permits = self._calls.places.take(), self._calls.permits
+        while True:
+            over = self.advance(place)
+            if permits is not None:
+                permits.release()
+            if over:
+                break
             self._more.wait()
             self._more.clear()
+            if permits is not None:
+                permits.acquire()
         self._calls.places.give_back(place)
 
     def advance(self, place: int) -> bool:
         """Makes results as long as they may be sent; tells whether it is over."""
+        if not self._begin_once():
+            return True
         self._place = place
         current_request.set(self._context)
         self._calls.notes.begin(place, self.number)
@@ -400,6 +479,20 @@ class _Stream:
         """Runs it in the event loop."""
         self._task = asyncio.current_task()
         self._room = asyncio.Event()
+        permits = self._calls.permits
+        if permits is not None:
+            try:
+                await permits.acquire_on(self._calls.loop)
+            except asyncio.CancelledError:
+                return  # it has been withdrawn
+        try:
+            if self._begin_once():
+                await self._run_noted()
+        finally:
+            if permits is not None:
+                permits.release()
+
+    async def _run_noted(self) -> None:
         self._place = self._calls.places.take()
         current_request.set(self._context)
         self._calls.notes.begin(self._place, self.number)
@@ -424,7 +517,10 @@ class _Stream:
             self._iterator, self._room = iter(made), None
             self._outbox.add_soon((OPENED, self.number))
             self._task = None
-            self._calls.runners.add([self.advance])
+            if self.feed is not None:
+                self.start_own_thread()
+            else:
+                self._calls.runners.add([self.advance])
         else:
             self._finish((RESULT, self.number, made))
 

@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         calls = Calls(
             model,
             threads=settings["threads"],
+            limited=settings["limited"],
             shapes=shapes,
             batching=batching,
             notes=notes,
