@@ -2,7 +2,7 @@
 
 from kitfox.models.cores import library_environment
 from kitfox.models.execution import Execution, InThreads, Submit
-from kitfox.models.executor import Executor, ThreadExecutor, make_call
+from kitfox.models.executor import Executor, Finish, ThreadExecutor, make_call
 from kitfox.models.failures import LoadFailure
 from kitfox.models.identity import files_at
 from kitfox.models.inspection import ModelEntry
@@ -25,6 +25,7 @@ __all__ = [
     "Execution",
     "ExecutionSettings",
     "Executor",
+    "Finish",
     "InThreads",
     "LoadFailure",
     "LoadedModel",

@@ -16,7 +16,7 @@ from kitfox.models.batch_figures import BatchFigures
 from kitfox.models.batch_queue import BatchCall, BatchQueue
 from kitfox.models.batch_runner import BatchRunner, Outcome
 from kitfox.models.batch_shape import BatchShape
-from kitfox.models.executor import fail
+from kitfox.models.executor import Finish, fail
 from kitfox.models.permits import Permits
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
@@ -94,9 +94,17 @@ class BatchExecutor(BatchFigures):
         self._mean_seconds = 1.0
 
     def submit(
-        self, arguments: dict[str, Any], context: RequestContext | None = None
+        self,
+        arguments: dict[str, Any],
+        context: RequestContext | None = None,
+        finish: Finish | None = None,
     ) -> "asyncio.Future[Any]":
         """Queues a call of `run`; it is dropped unrun when the future is cancelled in time.
+
+        Args:
+            arguments: By name.
+            context: The request that it is for.
+            finish: Takes its result in the thread that ran the batch.
 
         Raises:
             ResourceExhausted: Too many calls wait.
@@ -104,7 +112,7 @@ class BatchExecutor(BatchFigures):
         if self.waiting > self.threshold:
             self.check()
         future = self._loop.create_future()
-        self.add([BatchCall(arguments, future, context, time.monotonic())])
+        self.add([BatchCall(arguments, future, context, time.monotonic(), finish)])
         return future
 
     def add(self, calls: Sequence[BatchCall]) -> None:
@@ -262,7 +270,7 @@ class BatchExecutor(BatchFigures):
             self._mean_seconds += 0.1 * (ended - started - self._mean_seconds)
         # When it has been counted: who gets an answer may look at the figures.
         if outcomes:
-            self._report(outcomes)
+            self._report([_finished(outcome) for outcome in outcomes])
 
     # -- results
 
@@ -289,6 +297,13 @@ class BatchExecutor(BatchFigures):
                 future.set_result(result)
             else:
                 fail(future, error)
+
+
+def _finished(outcome: Outcome) -> Outcome:
+    call, result, error = outcome
+    if call.finish is None or error is not None:
+        return outcome
+    return call, call.finish(result), None
 
 
 def _not_given_up(call: BatchCall) -> bool:

@@ -31,9 +31,10 @@ class BatchCall:
             up.
         context: The request that it is for.
         since: When it came.
+        finish: Takes its result, in the thread that ran the batch.
     """
 
-    __slots__ = ("arguments", "context", "future", "key", "since", "weight")
+    __slots__ = ("arguments", "context", "finish", "future", "key", "since", "weight")
 
     def __init__(
         self,
@@ -41,11 +42,13 @@ class BatchCall:
         future: Any,
         context: RequestContext | None,
         since: float,
+        finish: Callable[[Any], Any] | None = None,
     ) -> None:
         self.arguments = arguments
         self.future = future
         self.context = context
         self.since = since
+        self.finish = finish
         self.weight = 0.0
         self.key: Hashable = None
 

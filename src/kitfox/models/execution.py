@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 from kitfox.metrics import ExecutionFigures
 from kitfox.models.batch_executor import BatchExecutor
 from kitfox.models.batch_queue import BatchCall
-from kitfox.models.executor import Call, Executor, ThreadExecutor
+from kitfox.models.executor import Call, Executor, Finish, ThreadExecutor
 from kitfox.models.loop_batches import LoopBatches
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.pace import Pace
@@ -26,8 +26,23 @@ __all__ = ["Batches", "Execution", "InThreads", "Runner", "Submit"]
 Runner: TypeAlias = "Thread | asyncio.Future[Any]"
 """What runs a call: a thread, or a task of the event loop."""
 
-Submit: TypeAlias = Callable[[dict[str, Any], RequestContext], "asyncio.Future[Any]"]
-"""Starts a call with arguments by name, on behalf of a request; the future has its result."""
+
+class Submit(Protocol):
+    """Starts a call."""
+
+    def __call__(
+        self, arguments: dict[str, Any], context: RequestContext, finish: Finish | None = None, /
+    ) -> "asyncio.Future[Any]":
+        """Starts it.
+
+        Args:
+            arguments: By name.
+            context: The request that it is for.
+            finish: May be given the result in the thread where it is made.
+
+        Returns:
+            What becomes the result: what `finish` made of it, or what the method returned.
+        """
 
 
 class Execution(Protocol):

@@ -8,6 +8,9 @@ a millisecond, so slow calls run in parallel and quick ones do not fight over th
 
 Both queues are deques, whose ends Python itself keeps safe; the lock is for going to sleep and
 being woken, not for each call.
+
+A thread that has made a result may also finish the call: send its answer, say. Whoever waits for
+that need not wait for the event loop to wake up.
 """
 
 import asyncio
@@ -27,7 +30,19 @@ from kitfox.logs import current_request
 from kitfox.models.permits import Permits
 from kitfox.modules import RequestContext
 
-__all__ = ["Call", "Executor", "ThreadExecutor", "fail", "make_call", "too_many_wait"]
+__all__ = [
+    "Call",
+    "Executor",
+    "Finish",
+    "ThreadExecutor",
+    "fail",
+    "make_call",
+    "too_many_wait",
+]
+
+Finish: TypeAlias = Callable[[Any], Any]
+"""Takes a result where it was made, in a thread; what it returns is the call's result. It raises
+nothing."""
 
 _STALL_SECONDS = 0.001
 
@@ -41,6 +56,8 @@ class Call(NamedTuple):
     future: "asyncio.Future[Any]"
     since: float
     """When it came, of `time.monotonic`."""
+    finish: Finish | None
+    """Takes what the function returns, in the same thread."""
 
 
 # Without the Python function that a named tuple is made by otherwise.
@@ -98,10 +115,8 @@ class ThreadExecutor:
         """`check` is called before a call is added to more than so many that wait."""
         self.check: Callable[[], object] = self._check_room
         """Raises what a caller is told instead, if one more may not be added."""
-        self.completed = 0
-        """The calls whose results have been handed back."""
         self.last_completion = 0.0
-        """When the last one was, of `time.monotonic`."""
+        """When results were handed back last, of `time.monotonic`."""
         self._limit = threads
         self._loop = loop
         self._create_future = loop.create_future
@@ -114,7 +129,9 @@ class ThreadExecutor:
         self._threads: list[threading.Thread] = []
         self._running: list[Call | None] = []
         self._places: dict[int, int] = {}
-        # Each thread has a place for the time that its calls have waited: nothing is locked.
+        # Each thread has a place for its calls and the time that they have waited: nothing is
+        # locked.
+        self._completed: list[int] = []
         self._waits: list[float] = []
         self._queue_limit = queue_limit
         self._permits = permits
@@ -131,6 +148,7 @@ class ThreadExecutor:
         function: Callable[..., Any],
         arguments: Mapping[str, Any],
         context: RequestContext | None = None,
+        finish: Finish | None = None,
     ) -> "asyncio.Future[Any]":
         """Queues `function(**arguments)`; it is dropped unrun when the future is cancelled in time.
 
@@ -138,6 +156,7 @@ class ThreadExecutor:
             function: What to call.
             arguments: By name.
             context: The request that it is for; its id is in what the function logs.
+            finish: Takes what the function returns, when the call has been counted.
 
         Raises:
             ResourceExhausted: Too many calls wait.
@@ -148,7 +167,7 @@ class ThreadExecutor:
         if self._closed:
             raise RuntimeError("the executor is closed")
         future = self._create_future()
-        queue.append(make_call((function, arguments, context, future, monotonic())))
+        queue.append(make_call((function, arguments, context, future, monotonic(), finish)))
         # A thread that is being woken will find the call: it says that it is awake before it looks.
         if (self._waking or not self._wake_one()) and not self._watching:
             self._watching = True
@@ -189,6 +208,11 @@ class ThreadExecutor:
                 self._paused -= 1
             # Another object: to those who look how long calls run, it begins here.
             self._running[place] = None if call is None else make_call(call)
+
+    @property
+    def completed(self) -> int:
+        """The calls that have been run."""
+        return sum(self._completed)
 
     @property
     def queue_seconds(self) -> float:
@@ -273,6 +297,7 @@ class ThreadExecutor:
                     target=self._work, args=(place,), name=f"{self._prefix}{place}", daemon=True
                 )
                 self._running.append(None)
+                self._completed.append(0)
                 self._waits.append(0.0)
                 self._threads.append(thread)
                 thread.start()
@@ -307,22 +332,28 @@ class ThreadExecutor:
     def _run_waiting(self, place: int) -> bool:
         """Runs calls until none waits; false when the thread may sleep, and is counted so."""
         take, report, running = self._queue.popleft, self._results.append, self._running
-        waits, shares = self._waits, self._permits is not None
+        waits, completed, shares = self._waits, self._completed, self._permits is not None
         while not self._narrowed:
             try:
                 running[place] = call = take()
             except IndexError:
                 break
-            function, arguments, context, future, since = call
+            function, arguments, context, future, since, finish = call
             # A caller that has gone away cancelled its future: its call is not run.
             if future.cancelled():
                 continue
             waits[place] += monotonic() - since
             current_request.set(context)
             try:
-                report((future, function(**arguments), None))
+                result = function(**arguments)
             except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+                completed[place] += 1
                 report((future, None, err))
+            else:
+                # First: who gets an answer may look at the figures.
+                completed[place] += 1
+                report((future, result if finish is None else finish(result), None))
+                result = None  # not kept until the next call
             if not self._reporting:
                 self._reporting = True
                 try:
@@ -347,10 +378,8 @@ class ThreadExecutor:
         # In this order: what a thread reports from here on is either taken below or told anew.
         self._reporting = False
         results = self._results
-        count = len(results)
-        self.completed += count
         self.last_completion = monotonic()
-        for _ in range(count):
+        for _ in range(len(results)):
             future, result, error = results.popleft()
             if future.done():
                 continue

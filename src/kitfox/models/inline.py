@@ -8,7 +8,7 @@ from typing import Any
 from kitfox.logs import current_request
 from kitfox.metrics import ExecutionFigures
 from kitfox.models.execution import Runner, Submit
-from kitfox.models.executor import Call, ThreadExecutor, fail, make_call
+from kitfox.models.executor import Call, Finish, ThreadExecutor, fail, make_call
 from kitfox.models.on_loop import OnLoop
 from kitfox.modules import ModuleBase, RequestContext
 
@@ -54,13 +54,16 @@ class Inline:
         function: Callable[..., Any] = getattr(self._model, name)
         make_future = self._loop.create_future
 
-        def submit(arguments: dict[str, Any], context: RequestContext) -> "asyncio.Future[Any]":
+        def submit(
+            arguments: dict[str, Any], context: RequestContext, finish: Finish | None = None
+        ) -> "asyncio.Future[Any]":
             future = make_future()
             self._calls += 1
-            self._running = make_call((function, arguments, context, future, 0.0))
+            self._running = make_call((function, arguments, context, future, 0.0, finish))
             current_request.set(context)
             try:
-                future.set_result(function(**arguments))
+                result = function(**arguments)
+                future.set_result(result if finish is None else finish(result))
             except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
                 fail(future, err)
             finally:

@@ -31,7 +31,7 @@ from kitfox.server.calls import Call, Calls
 from kitfox.server.conversions import QUICK, QUICK_TO_UNPACK
 from kitfox.server.deadlines import grpc_seconds
 from kitfox.server.error_details import status_details
-from kitfox.server.failure import WRITING_ERRORS, as_kitfox_error, unwritable
+from kitfox.server.failure import as_kitfox_error, serialize
 from kitfox.server.framing import (
     FRAME_HEAD,
     FRAME_HEAD_SIZE,
@@ -42,7 +42,16 @@ from kitfox.server.framing import (
 )
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.large_answers import LARGE, LargeAnswers
-from kitfox.services.methods import Encode, GrpcContext, Handler, Method, Purpose, StreamHandler
+from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
+from kitfox.services.methods import (
+    Encode,
+    Finished,
+    GrpcContext,
+    Handler,
+    Method,
+    Purpose,
+    StreamHandler,
+)
 
 __all__ = [
     "GrpcMethod",
@@ -186,6 +195,14 @@ class GrpcMethod(_Endpoint):
     ) -> None:
         super().__init__(method, settings=settings, calls=calls, metrics=metrics)
         self._handler = handler
+        # Where results are made in threads.
+        self._finished = getattr(handler, "finished", None)
+        self._reply_form = ReplyForm(
+            encode=self._encode,
+            most=LARGE,
+            messages=_small_answer,
+            count=partial(self._count, Code.OK),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -194,7 +211,7 @@ class GrpcMethod(_Endpoint):
         if not head.is_grpc:
             await _answer_other(self, head, scope, receive, send)
             return
-        context, answer = head.context, None
+        context, answer, reply = head.context, None, None
         try:
             if b"grpc-timeout" in head.headers:
                 head.set_deadline()
@@ -212,11 +229,17 @@ class GrpcMethod(_Endpoint):
                 else:
                     call.receive = receive
                     fields = self._decode(unframe(body, head.encoding, self._settings))
-                result = await self._handler(fields, context)
-                try:
-                    payload = self._encode(result)
-                except WRITING_ERRORS as err:
-                    raise unwritable(result, err, self._method.name) from err
+                if self._finished is None or head.encoding or not takes_any_thread(send):
+                    result = await self._handler(fields, context)
+                else:
+                    reply = Reply(self._reply_form, send, head, started)
+                    result = await self._finished(fields, context, reply.finish)
+                    if result is SENT:
+                        return
+                if isinstance(result, Finished):
+                    payload = result.payload or b""
+                else:
+                    payload = serialize(self._encode, result, self._method.name)
                 if len(payload) > LARGE:
                     # What it was made of is not kept as long as it is sent.
                     del body, fields, result
@@ -224,6 +247,9 @@ class GrpcMethod(_Endpoint):
                     await answer.send_large(payload, self._calls.large_answers)
         except Exception as err:  # noqa: BLE001 -- the edge of a request
             payload = b""  # not kept while nobody takes what is sent now
+            if reply is not None and not reply.claim():
+                await reply.over()
+                return
             failure = self._failure(err, head)
             self._count(failure.code, head, started)
             if answer is not None:
@@ -236,15 +262,9 @@ class GrpcMethod(_Endpoint):
         if answer is not None:
             await answer.end(Code.OK, "")
             return
-        if head.encoding and head.compresses:
-            start = {**_START, "headers": head.answer_headers(_GZIP)}
-            body = frame_compressed(payload)
-        else:
-            start = {**_START, "headers": head.answer_headers()} if head.request_id else _START
-            body = FRAME_HEAD.pack(0, len(payload)) + payload
-        await send(start)
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-        await send(_OK_TRAILERS)
+        packed = bool(head.encoding) and head.compresses
+        for message in (_packed_answer if packed else _small_answer)(head, payload):
+            await send(message)
 
     async def _read_slowly(
         self, message: Message, head: _Head, receive: Receive, call: Call
@@ -255,6 +275,23 @@ class GrpcMethod(_Endpoint):
         if len(body) <= (QUICK_TO_UNPACK if head.encoding else QUICK):
             return self._read(body, head.encoding)
         return await self._calls.conversions.run(self._read, body, head.encoding)
+
+
+def _start(head: _Head) -> Message:
+    return {**_START, "headers": head.answer_headers()} if head.request_id else _START
+
+
+def _small_answer(head: _Head, payload: bytes) -> tuple[Message, Message, Message]:
+    """An answer that went well, not compressed."""
+    body = FRAME_HEAD.pack(0, len(payload)) + payload
+    message = {"type": "http.response.body", "body": body, "more_body": False}
+    return _start(head), message, _OK_TRAILERS
+
+
+def _packed_answer(head: _Head, payload: bytes) -> tuple[Message, Message, Message]:
+    start = {**_START, "headers": head.answer_headers(_GZIP)}
+    body = frame_compressed(payload)
+    return start, {"type": "http.response.body", "body": body, "more_body": False}, _OK_TRAILERS
 
 
 class GrpcStreamMethod(_Endpoint):

@@ -18,16 +18,17 @@ from kitfox.server.answers import (
     send_failure,
     send_packed,
 )
-from kitfox.server.asgi import HeaderDict, Receive, Scope, Send, header_dict
+from kitfox.server.asgi import HeaderDict, Message, Receive, Scope, Send, header_dict
 from kitfox.server.calls import Calls
 from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip, gzipped
 from kitfox.server.file_answers import file_answer
 from kitfox.server.large_answers import LARGE
 from kitfox.server.media_types import JSON, choose
+from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.server.rest_downloads import RestDownloadMethod
 from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import RestStreamMethod
-from kitfox.services.methods import Handler, Method, StreamHandler
+from kitfox.services.methods import Context, Finished, Handler, Method, StreamHandler
 
 __all__ = [
     "RestDownloadMethod",
@@ -81,6 +82,14 @@ class RestMethod(RestEndpoint):
     ) -> None:
         super().__init__(method, settings=settings, calls=calls, metrics=metrics)
         self._handler = handler
+        # Where results are made in threads.
+        self._finished = getattr(handler, "finished", None)
+        self._reply_form = ReplyForm(
+            encode=self._encode,
+            most=WORTH_COMPRESSING - 1,
+            messages=_small_answer,
+            count=self._count,
+        )
         self._is_file = method.response.supports_file_operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +99,7 @@ class RestMethod(RestEndpoint):
         context = self._context(scope, headers)
         answer_headers, payload = [_CONTENT_TYPE], b""
         large: _LargeAnswer | None = None
+        reply: Reply[Context] | None = None
         try:
             if headers.get(b"accept") not in _ANYTHING:
                 self._check_accept(headers[b"accept"])
@@ -97,8 +107,16 @@ class RestMethod(RestEndpoint):
                 self._set_deadline(context, headers)
             with self._calls.open(context) as call:
                 fields = await self._read(scope, headers, receive, call)
-                result = await self._handler(fields, context)
-                if result.supports_file_operations:
+                if self._finished is None or not takes_any_thread(send):
+                    result = await self._handler(fields, context)
+                else:
+                    reply = Reply(self._reply_form, send, context, started)
+                    result = await self._finished(fields, context, reply.finish)
+                    if result is SENT:
+                        return
+                if isinstance(result, Finished):
+                    payload = result.payload or b""
+                elif result.supports_file_operations:
                     answer_headers, payload = await file_answer(result)
                 else:
                     payload = self._serialize(result)
@@ -111,33 +129,47 @@ class RestMethod(RestEndpoint):
                     await self._calls.large_answers.send(payload, large.send, pack=work)
         except Exception as err:  # noqa: BLE001 -- the edge of a request
             payload = b""  # not kept while nobody takes what is sent now
+            if reply is not None and not reply.claim():
+                await reply.over()
+                return
             failure = self._failure(err, context, started)
             if large is None or not large.is_started:
                 with suppress(Exception):  # nobody may be there to read it
                     await send_failure(send, failure, context.request_id)
             return
+        self._count(context, started)
         if large is not None:
-            self._metrics.count(self._method.name, Code.OK, context.model_id, started)
             return
-        self._metrics.count(self._method.name, Code.OK, context.model_id, started)
         answer_headers.append((b"x-request-id", context.request_id.encode()))
         try:
             if len(payload) < WORTH_COMPRESSING or len(answer_headers) != _PLAIN_HEADERS:
                 # `send_body`, without a further coroutine for the many small answers.
-                answer_headers.append((b"content-length", b"%d" % len(payload)))
-                await send(
-                    {"type": "http.response.start", "status": 200, "headers": answer_headers}
-                )
-                await send({"type": "http.response.body", "body": payload, "more_body": False})
+                for message in _whole_answer(answer_headers, payload):
+                    await send(message)
             else:
                 pack = accepts_gzip(headers.get(b"accept-encoding", b""))
                 await send_packed(send, answer_headers, payload, pack=pack)
         except Exception as err:  # noqa: BLE001 -- each ASGI server has its own for this
             log.debug("%s: the client was gone before the answer: %s", self._method.name, err)
 
+    def _count(self, context: Context, started: float) -> None:
+        """Counts a call that went well."""
+        self._metrics.count(self._method.name, Code.OK, context.model_id, started)
+
     def _check_accept(self, accept: bytes) -> None:
         if not self._is_file and choose(accept, (JSON,)) is None:
             raise Refusal(406, "Not acceptable: the answer is application/json.")
+
+
+def _small_answer(context: Context, payload: bytes) -> tuple[Message, Message]:
+    return _whole_answer([_CONTENT_TYPE, (b"x-request-id", context.request_id.encode())], payload)
+
+
+def _whole_answer(headers: HeaderList, payload: bytes) -> tuple[Message, Message]:
+    """The messages of an answer; its length joins its headers."""
+    headers.append((b"content-length", b"%d" % len(payload)))
+    start = {"type": "http.response.start", "status": 200, "headers": headers}
+    return start, {"type": "http.response.body", "body": payload, "more_body": False}
 
 
 class _LargeAnswer:

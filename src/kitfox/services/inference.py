@@ -28,6 +28,7 @@ from kitfox.errors import (
 )
 from kitfox.models import (
     Executor,
+    Finish,
     LoadedModel,
     ModelManager,
     OnLoop,
@@ -39,7 +40,7 @@ from kitfox.models import (
     split,
 )
 from kitfox.modules import GrpcRequestContext, MethodKind, is_stream
-from kitfox.services.methods import Context, Decode, Encode, Method
+from kitfox.services.methods import Context, Decode, Encode, Finished, Method
 
 __all__ = ["InferenceHandler", "StreamingInferenceHandler"]
 
@@ -164,6 +165,13 @@ class InferenceHandler(_Inference):
 
     async def __call__(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Answers one call."""
+        result: DataObjectBase = await self.finished(fields, context)
+        return result
+
+    async def finished(
+        self, fields: dict[str, Any], context: Context, finish: Finish | None = None
+    ) -> Any:
+        """Answers one call, whose result may be finished by the thread that made it."""
         model = self._loaded.get(context.model_id)
         operation = None if model is None else model.operations.get(self)
         if operation is None:
@@ -176,10 +184,12 @@ class InferenceHandler(_Inference):
             if operation.is_async:
                 result = await self._run_on_loop(operation, fields, context)
             else:
-                result = await operation.submit(fields, context)
+                result = await operation.submit(fields, context, finish)
         finally:
             model.release()
-        return result if isinstance(result, DataObjectBase) else self._checked(result, context)
+        if isinstance(result, (DataObjectBase, Finished)):
+            return result
+        return self._checked(result, context)
 
     async def _run_on_loop(
         self, operation: _Operation, fields: dict[str, Any], context: Context
@@ -189,7 +199,7 @@ class InferenceHandler(_Inference):
         running = on_loop.running
         if len(running) >= on_loop.limit:
             await on_loop.turn()
-        call = make_call((function, fields, context, asyncio.current_task(), 0.0))
+        call = make_call((function, fields, context, asyncio.current_task(), 0.0, None))
         running[id(call)] = call
         try:
             return await function(**fields)

@@ -52,6 +52,33 @@ Encode: TypeAlias = Callable[[DataObjectBase], bytes]
 """Writes one result, framed as its protocol wants it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What became of a result in the thread that made it."""
+
+    payload: bytes | None
+    """Its bytes, if the answer has not been sent yet."""
+
+
+class FinishingHandler(Protocol):
+    """A handler whose results are made in threads that may do the rest of the work too."""
+
+    async def finished(
+        self, fields: dict[str, Any], context: Context, finish: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """Does the work of a method without streams.
+
+        Args:
+            fields: What the caller set.
+            context: The call's.
+            finish: Given the result, whatever it is, in the thread that made it. It returns
+                `Finished`, or the result if there is nothing that it can do.
+
+        Returns:
+            What `finish` returned; a result that is a data object, if it was not called.
+        """
+
+
 class StreamHandler(Protocol):
     """Does the work of a method with a stream of requests, of responses, or of both.
 
