@@ -6,6 +6,7 @@ from kitfox.models.executor import Executor, Finish, ThreadExecutor, make_call
 from kitfox.models.failures import LoadFailure
 from kitfox.models.identity import files_at
 from kitfox.models.inspection import ModelEntry
+from kitfox.models.item_streams import Item, ItemStreams
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.manager import ModelManager
@@ -27,6 +28,8 @@ __all__ = [
     "Executor",
     "Finish",
     "InThreads",
+    "Item",
+    "ItemStreams",
     "LoadFailure",
     "LoadedModel",
     "ModelEntry",

@@ -75,13 +75,13 @@ class BatchRunner:
         return self._run_all(calls)
 
     def _run_all(self, calls: list[BatchCall]) -> list[Outcome]:
-        if len(calls) == 1:
+        if len(calls) == 1 and not self._shape.of_stream:
             return [self._run_one(calls[0])]
         current_request.set(Together(calls))
         try:
             results = self._run_batch(**self._shape.join([call.arguments for call in calls]))
         except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
-            return self._halve(calls, err)
+            return self._halve(calls, err) if len(calls) > 1 else [(calls[0], None, err)]
         return outcomes_of(calls, results, self._name, self._shape.batch_method)
 
     def _run_one(self, call: BatchCall) -> Outcome:

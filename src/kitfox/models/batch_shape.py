@@ -1,7 +1,8 @@
 """What calls of a method must have in common to share one of its batch method, and how.
 
 An author's `run_batch` gets a list of each call's own inputs of `run` and one value of what the
-calls have in common; so does `embed_batch` of a method `embed`. Read once for each loaded model;
+calls have in common; so does `embed_batch` of a method `embed`. Of a method that reads a stream of
+requests and makes a result of each, each request is a call. Read once for each loaded model;
 what it says of a call is asked for in the threads that run the model, since the size may be
 measured by the author's code.
 """
@@ -14,10 +15,10 @@ from typing import Any
 from kitfox import logs
 from kitfox.data import DataObjectBase
 from kitfox.errors import InvalidArgument
-from kitfox.modules import MethodSignature, ModuleBase, RequestContext
+from kitfox.modules import MethodSignature, ModuleBase, RequestContext, is_stream
 from kitfox.modules.signature import parameters_of
 
-__all__ = ["BatchShape", "Weigh", "batch_shape", "batch_shapes", "measure"]
+__all__ = ["BatchShape", "Weigh", "batch_shape", "batch_shapes", "joins_streams", "measure"]
 
 log = logs.channel("MODELS")
 
@@ -38,6 +39,8 @@ class BatchShape:
         inputs: Those of which it has its own value if that is a text or a data object.
         names: What the batch method calls the parameters; those that it lacks are not there.
         weigh: The size of a call.
+        of_stream: Whether a call is an item of a stream: the method takes the stream, so that an
+            item by itself is a batch too.
     """
 
     def __init__(
@@ -49,10 +52,12 @@ class BatchShape:
         inputs: frozenset[str],
         names: Mapping[str, str],
         weigh: Weigh,
+        of_stream: bool = False,
     ) -> None:
         self.method = method
         self.batch_method = f"{method}_batch"
         self.is_async = is_async
+        self.of_stream = of_stream
         self._spread = spread
         self._inputs = inputs
         self._names = names
@@ -102,8 +107,8 @@ def batch_shape(model: ModuleBase, weight: str = "", method: str = "run") -> Bat
     cls = type(model)
     weigh = _weigher(model, weight)
     signature, batch = _signature(cls, method), getattr(cls, f"{method}_batch", None)
-    if f"{method}_batch" in _methods(cls):
-        return None  # it is called for itself
+    if f"{method}_batch" in _methods(cls) or method in _stream_methods(cls):
+        return None  # it is called for itself, or item by item
     if batch is None or batch is ModuleBase.run_batch or signature is None:
         return None
     is_async = signature.kind == "coroutine"
@@ -125,12 +130,7 @@ def batch_shape(model: ModuleBase, weight: str = "", method: str = "run") -> Bat
         elif in_batch is not None and in_batch != kind and _is_list(in_batch):
             spread.add(name)
     if not (spread | inputs) & names.keys():
-        log.warning(
-            "Module %s has a %s_batch whose parameters do not fit those of %s; "
-            "its calls are not batched",
-            *(cls.__name__, method, method),
-            extra={"log_code": "<KFX20060W>"},
-        )
+        _warn(cls, method)
         return None
     return BatchShape(
         method=method,
@@ -142,8 +142,59 @@ def batch_shape(model: ModuleBase, weight: str = "", method: str = "run") -> Bat
     )
 
 
+def joins_streams(cls: type[ModuleBase], method: str) -> bool:
+    """Whether items of several streams of a method are calls of its batch method.
+
+    That is said by a batch method for a method that makes a result of each request of a stream.
+    """
+    signature = _stream_methods(cls).get(method)
+    batch = getattr(cls, f"{method}_batch", None)
+    if signature is None or batch is None or batch is ModuleBase.run_batch:
+        return False
+    if inspect.iscoroutinefunction(batch) != _is_async(signature):
+        return False
+    names, hints = _names(signature.parameters, parameters_of(batch)), _hints(batch)
+    streams = _streams(signature)
+    takes_lists = [_is_list(hints.get(names[name], list)) for name in streams if name in names]
+    return bool(streams) and len(takes_lists) == len(streams) and all(takes_lists)
+
+
+def _stream_shape(model: ModuleBase, weight: str, method: str) -> BatchShape | None:
+    """How items of the streams of a method become calls of its batch method."""
+    cls = type(model)
+    signature, batch = _stream_methods(cls)[method], getattr(cls, f"{method}_batch", None)
+    if batch is None or batch is ModuleBase.run_batch:
+        return None
+    if not joins_streams(cls, method):
+        _warn(cls, method)
+        return None
+    weigh = _weigher(model, weight)
+    if weight not in _MEASURES and not _fits(getattr(model, weight), signature):
+        weigh = _MEASURES[""]
+    return BatchShape(
+        method=method,
+        is_async=_is_async(signature),
+        spread=frozenset(_streams(signature)),
+        inputs=frozenset(),
+        names=_names(signature.parameters, parameters_of(batch)),
+        weigh=weigh,
+        of_stream=True,
+    )
+
+
+def _warn(cls: type[ModuleBase], method: str) -> None:
+    log.warning(
+        "Module %s has a %s_batch whose parameters do not fit those of %s; "
+        "its calls are not batched",
+        *(cls.__name__, method, method),
+        extra={"log_code": "<KFX20060W>"},
+    )
+
+
 def batch_shapes(model: ModuleBase, weight: str = "") -> dict[str, BatchShape]:
-    """How calls of each method without streams become calls of its batch method, where they do.
+    """How calls of each method become calls of its batch method, where they do.
+
+    Of a method that reads a stream of requests and makes a result of each: how items do.
 
     Args:
         model: The model.
@@ -154,6 +205,8 @@ def batch_shapes(model: ModuleBase, weight: str = "") -> dict[str, BatchShape]:
     """
     methods = dict.fromkeys(["run", *_methods(type(model))])
     found = {method: batch_shape(model, weight, method) for method in methods}
+    streams = _stream_methods(type(model))
+    found |= {method: _stream_shape(model, weight, method) for method in streams}
     return {method: shape for method, shape in found.items() if shape is not None}
 
 
@@ -163,8 +216,26 @@ def _signature(cls: type[ModuleBase], method: str) -> MethodSignature | None:
 
 def _methods(cls: type[ModuleBase]) -> dict[str, MethodSignature]:
     """The methods without streams that do a task."""
-    found = [signatures.get((False, False)) for signatures in cls._task_methods.values()]
+    return _methods_with(cls, streams=False)
+
+
+def _stream_methods(cls: type[ModuleBase]) -> dict[str, MethodSignature]:
+    """The methods with a stream of requests and one of results."""
+    return _methods_with(cls, streams=True)
+
+
+def _methods_with(cls: type[ModuleBase], *, streams: bool) -> dict[str, MethodSignature]:
+    found = [signatures.get((streams, streams)) for signatures in cls._task_methods.values()]
     return {signature.method_name: signature for signature in found if signature is not None}
+
+
+def _streams(signature: MethodSignature) -> list[str]:
+    """The parameters that are streams of requests."""
+    return [name for name, kind in signature.parameters.items() if is_stream(kind)]
+
+
+def _is_async(signature: MethodSignature) -> bool:
+    return signature.kind in ("coroutine", "async_generator")
 
 
 def _fits(measure: Callable[..., Any], signature: MethodSignature) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 from kitfox.metrics import ExecutionFigures
 from kitfox.models.batch_executor import BatchExecutor
 from kitfox.models.batch_queue import BatchCall
+from kitfox.models.batch_shape import joins_streams
 from kitfox.models.executor import Call, Executor, Finish, ThreadExecutor
 from kitfox.models.loop_batches import LoopBatches
 from kitfox.models.on_loop import OnLoop
@@ -21,10 +22,14 @@ from kitfox.models.pace import Pace
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
 
-__all__ = ["Batches", "Execution", "InThreads", "Runner", "Submit"]
+__all__ = ["Batches", "Execution", "InThreads", "Runner", "Submit", "SubmitItem"]
 
 Runner: TypeAlias = "Thread | asyncio.Future[Any]"
 """What runs a call: a thread, or a task of the event loop."""
+
+
+SubmitItem: TypeAlias = Callable[[dict[str, Any], RequestContext], "asyncio.Future[Any]"]
+"""Starts a call for one item of a stream, with arguments by name, on behalf of a request."""
 
 
 class Submit(Protocol):
@@ -64,6 +69,12 @@ class Execution(Protocol):
 
         The future that it gives fails with what the method raises, or with a `KitfoxError`:
         ResourceExhausted when too many calls wait, Unavailable when what runs the model died.
+        """
+
+    def items(self, name: str) -> SubmitItem | None:
+        """What runs one item of a stream of requests, as a call that may share a batch.
+
+        None if the method gets its streams whole.
         """
 
     def function(self, name: str) -> Callable[..., Any]:
@@ -136,6 +147,12 @@ class InThreads:
         if batches is not None and isinstance(batches.executor, BatchExecutor):
             return batches.executor.submit
         return partial(self._calls.submit, self._prepared(getattr(self._model, name)))
+
+    def items(self, name: str) -> SubmitItem | None:
+        """What runs one item of a stream of requests, as a call that may share a batch."""
+        if name not in self._batches or not joins_streams(type(self._model), name):
+            return None
+        return self._batches[name].executor.submit
 
     def on_loop_of(self, name: str) -> OnLoop:
         """What counts and bounds the calls of an `async def` method."""

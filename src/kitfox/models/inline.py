@@ -7,7 +7,7 @@ from typing import Any
 
 from kitfox.logs import current_request
 from kitfox.metrics import ExecutionFigures
-from kitfox.models.execution import Runner, Submit
+from kitfox.models.execution import Runner, Submit, SubmitItem
 from kitfox.models.executor import Call, Finish, ThreadExecutor, fail, make_call
 from kitfox.models.on_loop import OnLoop
 from kitfox.modules import ModuleBase, RequestContext
@@ -71,6 +71,10 @@ class Inline:
             return future
 
         return submit
+
+    def items(self, name: str) -> SubmitItem | None:
+        """None: nothing waits here, so nothing could share a batch."""
+        return None
 
     def on_loop_of(self, name: str) -> OnLoop:
         """What counts and bounds the calls of an `async def` method."""

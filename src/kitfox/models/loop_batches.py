@@ -80,14 +80,25 @@ class LoopBatches(BatchFigures):
         Raises:
             ResourceExhausted: Too many calls wait.
         """
+        request = current_request.get()
+        return await self.submit(
+            arguments, request if isinstance(request, RequestContext) else None
+        )
+
+    def submit(
+        self, arguments: dict[str, Any], context: RequestContext | None = None
+    ) -> "asyncio.Future[Any]":
+        """Queues a call; it is dropped unrun when the future is cancelled in time.
+
+        Raises:
+            ResourceExhausted: Too many calls wait.
+        """
         if self.waiting > self.threshold:
             self.check()
-        request = current_request.get()
-        context = request if isinstance(request, RequestContext) else None
         future: asyncio.Future[Any] = self._loop.create_future()
         self._queue.add([BatchCall(arguments, future, context, time.monotonic())])
         self._begin()
-        return await future
+        return future
 
     @property
     def waiting(self) -> int:
@@ -209,7 +220,7 @@ class LoopBatches(BatchFigures):
     # -- the model's code
 
     async def _run_all(self, calls: list[BatchCall]) -> list[Outcome]:
-        if len(calls) == 1:
+        if len(calls) == 1 and not self._shape.of_stream:
             return [await self._run_one(calls[0])]
         current_request.set(Together(calls))
         try:
@@ -218,6 +229,8 @@ class LoopBatches(BatchFigures):
         except asyncio.CancelledError:
             raise
         except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+            if len(calls) == 1:
+                return [(calls[0], None, err)]
             middle = len(calls) // 2
             outcomes = await self._run_all(calls[:middle])
             outcomes += await self._run_all(calls[middle:])

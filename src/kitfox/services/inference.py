@@ -13,10 +13,10 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from kitfox import logs
 from kitfox.data import DataObjectBase
@@ -29,6 +29,8 @@ from kitfox.errors import (
 from kitfox.models import (
     Executor,
     Finish,
+    Item,
+    ItemStreams,
     LoadedModel,
     ModelManager,
     OnLoop,
@@ -45,6 +47,11 @@ from kitfox.services.methods import Context, Decode, Encode, Finished, Method
 __all__ = ["InferenceHandler", "StreamingInferenceHandler"]
 
 log = logs.channel("INFERENCE")
+
+T = TypeVar("T")
+
+# Requests of more bytes are read beside the event loop.
+_LARGE = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +77,8 @@ class _Operation:
     """Whether it runs on the event loop."""
     on_loop: OnLoop
     """Where it is noted there."""
+    items: ItemStreams | None
+    """What runs its streams item by item, together with others; None if it gets them whole."""
     takes_all: bool
     """Whether its arguments are just the fields of a request, all that there may be."""
 
@@ -111,6 +120,7 @@ class _Inference:
             for name in signature.parameters
             if self._method.input_streaming and is_stream(signature.parameters[name])
         ]
+        run_item = model.execution.items(signature.method_name) if streams else None
         operation = _Operation(
             model=model,
             function=model.execution.function(signature.method_name),
@@ -122,6 +132,7 @@ class _Inference:
             context_arg=signature.context_arg,
             is_async=signature.kind in ("coroutine", "async_generator"),
             on_loop=model.execution.on_loop_of(signature.method_name),
+            items=None if run_item is None else ItemStreams(run_item),
             takes_all=accepts == self._fields and signature.context_arg is None,
         )
         if signature.context_arg is not None:
@@ -251,22 +262,82 @@ class StreamingInferenceHandler(_Inference):
         encode: Encode,
     ) -> AsyncGenerator[list[bytes], None]:
         model, places = operation.model, self._models.stream_places
-        if not operation.is_async:
+        bounded = operation.items is not None or not operation.is_async
+        if bounded:
             places.take(model, model.name)
-        executor = model.execution.feeds
-        feed = RequestFeed(requests, decode, paused=executor.paused)
-        context.on_cancel(lambda: feed.close(context.reason))
         try:
+            if operation.items is not None:
+                batches = self._answer_items(
+                    operation, operation.items, requests, context, decode, encode
+                )
+            else:
+                batches = self._answer_whole(operation, requests, context, decode, encode)
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
+        finally:
+            if bounded:
+                places.give_back(model)
+
+    async def _answer_whole(
+        self,
+        operation: _Operation,
+        requests: AsyncIterator[bytes],
+        context: Context,
+        decode: Decode,
+        encode: Encode,
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Has the method read the stream."""
+        executor = operation.model.execution.feeds
+        async with _feed(requests, decode, context, paused=executor.paused) as feed:
             arguments = self._arguments(operation, await self._open(operation, feed), context)
             batches = self._run(operation, arguments, context, encode, executor)
             async with aclosing(batches):
                 async for batch in batches:
                     yield batch
-        finally:
-            if not operation.is_async:
-                places.give_back(model)
-            feed.close(Cancelled("the call is over"))
-            await feed.aclose()
+
+    async def _answer_items(
+        self,
+        operation: _Operation,
+        items: ItemStreams,
+        requests: AsyncIterator[bytes],
+        context: Context,
+        decode: Decode,
+        encode: Encode,
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Has each request run as a call that may share a batch."""
+        async with _feed(requests, bytes, context) as feed:
+            batches = items.answer(
+                self._items(operation, feed, context, decode),
+                encode=partial(self._write, encode, context),
+                context=context,
+            )
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
+
+    async def _items(
+        self, operation: _Operation, feed: RequestFeed[bytes], context: Context, decode: Decode
+    ) -> AsyncGenerator[Item, None]:
+        """The arguments of each request: single values are those of the first."""
+        single: dict[str, Any] | None = None
+        async for message in feed:
+            large = len(message) > _LARGE
+            fields = await asyncio.to_thread(decode, message) if large else decode(message)
+            own = {name: fields[name] for name in operation.streams if name in fields}
+            if single is None:
+                single = {name: value for name, value in fields.items() if name not in own}
+            arguments = self._arguments(operation, {**single, **own}, context)
+            if operation.context_arg is not None:
+                del arguments[operation.context_arg]  # a batch has none
+            yield len(message), arguments
+        if single is None:
+            raise self._empty()
+
+    def _empty(self) -> InvalidArgument:
+        return InvalidArgument(
+            f"{self._method.name}: the stream of requests was empty; expected at least one"
+        )
 
     async def _open(
         self, operation: _Operation, feed: RequestFeed[dict[str, Any]]
@@ -275,9 +346,7 @@ class StreamingInferenceHandler(_Inference):
         try:
             first = await anext(feed)
         except StopAsyncIteration:
-            raise InvalidArgument(
-                f"{self._method.name}: the stream of requests was empty; expected at least one"
-            ) from None
+            raise self._empty() from None
         single = {name: value for name, value in first.items() if name not in operation.streams}
         return {**single, **split(feed, first, operation.streams)}
 
@@ -329,6 +398,23 @@ class StreamingInferenceHandler(_Inference):
             raise
         except (TypeError, ValueError, AttributeError) as err:
             raise Internal("Could not serialize output in model response stream") from err
+
+
+@asynccontextmanager
+async def _feed(
+    requests: AsyncIterator[bytes],
+    decode: Callable[[bytes], T],
+    context: Context,
+    paused: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> AsyncIterator[RequestFeed[T]]:
+    """What brings the requests of a call, until it is over or cancelled."""
+    feed = RequestFeed(requests, decode, paused=paused)
+    context.on_cancel(lambda: feed.close(context.reason))
+    try:
+        yield feed
+    finally:
+        feed.close(Cancelled("the call is over"))
+        await feed.aclose()
 
 
 def _type_name(annotation: Any) -> str:

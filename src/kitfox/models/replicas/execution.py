@@ -14,9 +14,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from kitfox.errors import Cancelled
 from kitfox.logs import current_request
 from kitfox.metrics import ExecutionFigures
-from kitfox.models.execution import Submit
+from kitfox.models.batch_shape import joins_streams
+from kitfox.models.execution import Submit, SubmitItem
 from kitfox.models.executor import Finish, ThreadExecutor
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.replicas.calls import Call
@@ -208,6 +210,37 @@ class InProcesses:
             return future
 
         return submit
+
+    def items(self, name: str) -> SubmitItem | None:
+        """What runs one item of a stream of requests, as a call that may share a batch."""
+        kind, batches = self._kind(name), self._settings.max_batch_size != 1
+        # What runs on the event loop of a replica makes no batches there.
+        if not batches or kind.startswith(("coroutine", "async")):
+            return None
+        if not joins_streams(self.module, name):
+            return None
+        submit = self.unary(name)
+
+        def submit_item(
+            arguments: dict[str, Any], context: RequestContext
+        ) -> "asyncio.Future[Any]":
+            # With a context of its own, which hears of nobody: a stream has any number of items.
+            part = RequestContext(
+                model_id=context.model_id,
+                request_id=context.request_id,
+                metadata=context.metadata,
+                deadline=context.deadline,
+            )
+            future = submit(arguments, part)
+
+            def given_up(done: "asyncio.Future[Any]") -> None:
+                if done.cancelled():
+                    part.cancel(context.reason or Cancelled("the call was cancelled"))
+
+            future.add_done_callback(given_up)
+            return future
+
+        return submit_item
 
     def function(self, name: str) -> Callable[..., Any]:
         """A method as it is called by whoever has got a thread for it, or on the event loop."""

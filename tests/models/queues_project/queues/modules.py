@@ -3,10 +3,10 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kitfox import DataObjectBase, ModuleBase, TaskBase, dataobject, module, task
+from kitfox import DataObjectBase, DataStream, ModuleBase, TaskBase, dataobject, module, task
 
 
 @dataobject("queues.words")
@@ -18,7 +18,12 @@ class Word(DataObjectBase):
     batch: int
 
 
-@task(unary_parameters={"text": str}, unary_output_type=Word)
+@task(
+    unary_parameters={"text": str},
+    streaming_parameters={"texts": Iterable[str]},
+    unary_output_type=Word,
+    streaming_output_type=Iterable[Word],
+)
 class SayTask(TaskBase):
     """Says what it is told."""
 
@@ -68,6 +73,7 @@ class Plain(Loadable):
 class Batched(Loadable):
     """What waits together is said together."""
 
+    @SayTask.taskmethod()
     def run(self, text: str) -> Word:
         work(text)
         return Word(text=text, where=threading.current_thread().name, batch=1)
@@ -78,3 +84,10 @@ class Batched(Loadable):
         return [
             Word(text=item, where=threading.current_thread().name, batch=len(text)) for item in text
         ]
+
+    @SayTask.taskmethod(input_streaming=True, output_streaming=True)
+    def along(self, texts: DataStream[str]) -> Iterable[Word]:
+        return map(self.run, texts)
+
+    def along_batch(self, texts: list[str]) -> Sequence[Word]:
+        return self.run_batch(texts)
