@@ -143,6 +143,7 @@ def has(name: str, text: str) -> bool:
     limit=st.integers(1, 5),
     newest_first=st.booleans(),
     removed=st.integers(0, 20),
+    few=st.sampled_from([0, 20_000]),
 )
 def test_pages_are_what_a_plain_look_finds(
     store: JobStore,
@@ -152,10 +153,13 @@ def test_pages_are_what_a_plain_look_finds(
     limit: int,
     newest_first: bool,
     removed: int,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """For every filter, whatever the order and the size of the pages."""
+    """For every filter, whatever the order, the size of the pages and the way that is faster."""
+    monkeypatch.setattr("kitfox.training.job_search._FEW", few)
     with store.database.write() as connection:
-        for table in ("job_parameters", "job_logs", "jobs"):
+        for table in ("job_parameters", "job_logs", "job_names", "jobs"):
             connection.change(f"DELETE FROM {table}")  # noqa: S608 -- constants
     jobs = [
         make_job(id=f"a{number}", finished=_DAY, **values) for number, values in enumerate(found)
@@ -184,3 +188,76 @@ def test_jobs_of_a_few_states_are_found_among_many(store: JobStore, make_job: Ma
     assert ids(first) == ["23", "13"]
     assert ids(store.page(wanted, limit=2, token=first.next_token)) == ["03"]
     assert [job.id for job in store.list(states=wanted.states, limit=2)] == ["23", "13"]
+
+
+_HOUR = datetime.timedelta(hours=1)
+_AMONG_MANY: list[tuple[JobFilter, Callable[[int], bool]]] = [
+    (JobFilter(text="-6"), lambda number: number % 7 == 6),
+    (JobFilter(text="*-6"), lambda number: number % 7 == 6),
+    (JobFilter(text="fox-2", module="m1"), lambda number: number % 6 == 5),
+    (JobFilter(model_name="fox-1"), lambda number: number % 3 == 1),
+    (JobFilter(model_name="fox-", text="0"), lambda number: False),
+    (JobFilter(module="m2", text="0"), lambda number: False),
+    (
+        JobFilter(module="m0", created_before=_DAY + 80 * _HOUR),
+        lambda number: (number < 80 or number == 100) and number % 2 == 0,
+    ),
+    (
+        JobFilter(text="-0", created_from=_DAY + 90 * _HOUR),
+        lambda number: number >= 90 and (number % 7 == 0 or number % 3 == 0),
+    ),
+    # The clock was wrong when it was added.
+    (JobFilter(created_before=_DAY + 2 * _HOUR), lambda number: number in (0, 1, 100)),
+    (JobFilter(text="10", created_before=_DAY + 2 * _HOUR), lambda number: number == 100),
+]
+
+
+def test_jobs_are_found_among_many(store: JobStore, make_job: Make) -> None:
+    """More than have their names in one row; and they go with their names."""
+    jobs = [
+        make_job(
+            id=f"{number:04}-{number % 7}",
+            model_name=f"fox-{number % 3}",
+            module_id=f"m{number % 2}",
+            created=_DAY + (number if number != 100 else -9999) * _HOUR,
+        )
+        for number in range(140)
+    ]
+    for job in jobs:
+        store.add(job)
+    for wanted, fitting in _AMONG_MANY:
+        expected = [job.id for number, job in enumerate(jobs) if fitting(number)]
+        for newest_first in (False, True):
+            found, token = list[str](), None
+            while token != "":
+                page = store.page(wanted, limit=9, token=token or "", newest_first=newest_first)
+                found, token = found + ids(page), page.next_token
+            assert found == expected[:: -1 if newest_first else 1], wanted
+    for job in jobs:
+        store.move(job.id, [JobState.QUEUED], JobState.CANCELED)
+    *gone, last = [job.id for job in jobs]
+    store.mark_removed(gone)
+    assert ids(store.page(JobFilter(text="fox"))) == [last]
+    store.remove(gone)
+    with store.database.read() as connection:
+        rows = connection.query("SELECT names, ids FROM job_names")
+    assert len(rows) == 1
+    assert rows[0]["names"].count("fox") == 1
+    assert rows[0]["ids"].count(last) == 1
+
+
+def test_names_may_have_anything_in_them(store: JobStore, make_job: Make) -> None:
+    names = ["\x1e", "\x1f1\x1f", "a\nb", "'", "\ufffd", "x\x1ey"]
+    for name in names:
+        store.add(make_job(model_name=name, module_name=name))
+    for name in ("a\nb", "'"):
+        for wanted in (JobFilter(model_name=name), JobFilter(text=name), JobFilter(module=name)):
+            assert [job.model_name for job in store.page(wanted).jobs] == [name]
+    assert [job.model_name for job in store.page(JobFilter(text="x?y")).jobs] == ["x\x1ey"]
+    assert len(store.page(JobFilter(text="*")).jobs) == len(names)
+
+
+def test_many_wildcards_take_no_longer_than_few(store: JobStore, make_job: Make) -> None:
+    for _ in range(3):
+        store.add(make_job(model_name="a" * 200))
+    assert store.page(JobFilter(text="*a" * 40 + "*b")).jobs == ()

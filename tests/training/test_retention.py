@@ -242,7 +242,7 @@ def test_what_breaks_a_rule_goes_and_nothing_else(
     size: int | None,
 ) -> None:
     with store.database.write() as connection:
-        for table in ("job_parameters", "job_logs", "jobs"):
+        for table in ("job_parameters", "job_logs", "job_names", "jobs"):
             connection.change(f"DELETE FROM {table}")  # noqa: S608 -- constants
     now = datetime.datetime.now(datetime.UTC)
     facts = [Fact(number=number, **values) for number, values in enumerate(found)]

@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Collection
 
 from kitfox.training.database import Connection, Row
+from kitfox.training.job_names import forget_names
 from kitfox.training.job_records import JobRecords
 from kitfox.training.job_rows import SELECT, now, state_names, to_number
 from kitfox.training.jobs import TERMINAL, Job, JobState, RetentionRules
@@ -116,6 +117,7 @@ class EndedJobs(JobRecords):
         with self.database.write() as connection:
             for job_id in job_ids:
                 which = "id = :id AND kind = :kind AND finished IS NOT NULL"
+                forget_names(connection, job_id)
                 for table in ("job_parameters", "job_logs"):
                     connection.change(
                         f"DELETE FROM {table} WHERE job_id = "  # noqa: S608 -- constants

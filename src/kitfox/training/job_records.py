@@ -4,8 +4,9 @@ An object sees the jobs of one kind, as if there were no others, and none that i
 """
 
 import builtins
+import contextlib
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Self
 
 from kitfox.errors import Code, InvalidArgument, JobNotFound
@@ -137,18 +138,20 @@ class JobRecords:
             token: The `next_token` of the page before; empty for the first page.
             newest_first: Whether the one added last comes first.
         """
-        query, values = search(
-            self.database,
-            self.kind,
-            wanted,
-            limit=limit + 1,  # one more tells whether there is a page after
-            after=_number_of(token) if token else None,
-            newest_first=newest_first,
-        )
+        after = _number_of(token) if token else None
         order = "DESC" if newest_first else "ASC"
         with self.database.read() as connection:
-            found = connection.query(query, **values)
-            shown = [int(row["number"]) for row in found[:limit]]
+            with self._readable("the names of jobs"):
+                found = search(
+                    connection,
+                    self.database,
+                    self.kind,
+                    wanted,
+                    limit=limit + 1,  # one more tells whether there is a page after
+                    after=after,
+                    newest_first=newest_first,
+                )
+            shown = found[:limit]
             rows = connection.query(
                 f"{SELECT} WHERE number IN ({numbers(shown)}) ORDER BY number {order}"
             )
@@ -228,13 +231,17 @@ class JobRecords:
 
     def _job(self, row: Row) -> Job:
         """The job of a row."""
-        try:
+        with self._readable(f"the record of job {row['id']!r}"):
             return to_job(row)
+
+    @contextlib.contextmanager
+    def _readable(self, what: str) -> Iterator[None]:
+        """Says of what cannot be read that the store is damaged."""
+        try:
+            yield
         except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as error:
             raise StoreError(
-                self.database.name,
-                f"is damaged: the record of job {row['id']!r} cannot be read",
-                code=Code.DATA_LOSS,
+                self.database.name, f"is damaged: {what} cannot be read", code=Code.DATA_LOSS
             ) from error
 
     def _unknown(self, job_id: str) -> JobNotFound:

@@ -124,10 +124,56 @@ def _third(database: Database) -> Sequence[str]:
     )
 
 
+def _fourth(database: Database) -> Sequence[str]:
+    names = database.joined(
+        "'\x1e' || jobs.number || '\x1f' || "
+        "replace(replace(jobs.model_name, '\x1e', '\ufffd'), '\x1f', '\ufffd') || '\x1f' || "
+        "job_modules.number || '\x1f'"
+    )
+    ids = database.joined(
+        "'\x1e' || jobs.number || '\x1f' || "
+        "replace(replace(jobs.id, '\x1e', '\ufffd'), '\x1f', '\ufffd') || '\x1f'"
+    )
+    return (
+        # What `job_names` says of a module: its number here, as its id and name are long.
+        f"""CREATE TABLE job_modules (
+            number {database.row_number},
+            module_id TEXT NOT NULL,
+            module_name TEXT NOT NULL,
+            UNIQUE (module_id, module_name)
+        )""",
+        """INSERT INTO job_modules (module_id, module_name)
+            SELECT DISTINCT module_id, module_name FROM jobs""",
+        """CREATE TABLE job_names (
+            kind VARCHAR(32) NOT NULL,
+            block BIGINT NOT NULL,
+            created_from BIGINT NOT NULL,
+            created_to BIGINT NOT NULL,
+            names TEXT NOT NULL,
+            ids TEXT NOT NULL,
+            PRIMARY KEY (kind, block)
+        )""",
+        f"""INSERT INTO job_names (kind, block, created_from, created_to, names, ids)
+            SELECT jobs.kind, jobs.number / 64, MIN(jobs.created), MAX(jobs.created), {names}, {ids}
+            FROM jobs JOIN job_modules ON job_modules.module_id = jobs.module_id
+                AND job_modules.module_name = jobs.module_name
+            GROUP BY jobs.kind, jobs.number / 64""",  # noqa: S608 -- constants
+        "DROP INDEX jobs_listed",
+        "CREATE INDEX jobs_listed ON jobs (kind, removed, number, created)",
+        "DROP INDEX jobs_by_state",
+        """CREATE INDEX jobs_by_state ON jobs (
+            kind, state, number, removed, model_name, id, module_name, module_id, created
+        )""",
+        """CREATE INDEX jobs_promoted ON jobs (kind, promotion, number)
+            WHERE promotion <> ''""",
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(number=1, about="jobs and their parameters", statements=_first),
     Migration(number=2, about="several kinds of jobs, and their retention", statements=_second),
     Migration(number=3, about="priorities, retries, checkpoints, removal", statements=_third),
+    Migration(number=4, about="names that are searched fast", statements=_fourth),
 )
 """All steps, oldest first."""
 

@@ -45,7 +45,10 @@ class _SqlAlchemyConnection:
         self._raw = raw
 
     def query(self, sql: str, **values: object) -> list[Row]:
-        return [dict(row) for row in self._raw.execute(sqlalchemy.text(sql), values).mappings()]
+        return [*self.each(sql, **values)]
+
+    def each(self, sql: str, **values: object) -> Iterator[Row]:
+        return (dict(row) for row in self._raw.execute(sqlalchemy.text(sql), values).mappings())
 
     def change(self, sql: str, **values: object) -> int:
         return self._raw.execute(sqlalchemy.text(sql), values).rowcount
@@ -106,6 +109,14 @@ class SqlAlchemyDatabase:
         if "*" in text or "?" in text:
             return plain.replace("*", "%").replace("?", "_")
         return f"%{plain}%"
+
+    def having(self, value: str, *columns: str) -> list[str]:
+        """One condition, so that few texts travel."""
+        return [f"({' OR '.join(f'strpos({column}, :{value}) > 0' for column in columns)})"]
+
+    def joined(self, texts: str) -> str:
+        """All texts of a group as one."""
+        return f"string_agg({texts}, '')"
 
     def lock_schema(self, connection: Connection) -> None:
         """Waits for others who change tables."""

@@ -13,6 +13,7 @@ from typing import Any
 from kitfox.errors import AlreadyExists, ResourceExhausted
 from kitfox.training.database import Connection
 from kitfox.training.ended_jobs import EndedJobs
+from kitfox.training.job_names import keep_names
 from kitfox.training.job_records import UNDER_WAY
 from kitfox.training.job_rows import (
     COLUMNS,
@@ -84,6 +85,7 @@ class JobStore(EndedJobs):
                 id=job.id,
                 parameters=job.parameters or "{}",
             )
+            keep_names(connection, job.id)
             if job.log_tail:
                 _keep_log_tail(connection, job.id, job.log_tail)
 
