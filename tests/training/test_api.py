@@ -1,6 +1,8 @@
 """`kitfox.train`: durable trainings of a script, which may end before they do."""
 
+import datetime
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from kitfox.training import Job, JobState, JobStore
+from tests.training.retention_crashes import make_training
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
@@ -187,3 +190,40 @@ def test_the_store_and_the_output_can_be_elsewhere(
     assert (tmp_path / "kept" / "jobs.db").is_file()
     assert Path(said["path"]).parent == tmp_path / "models"
     assert not (tmp_path / "training_output").exists()
+
+
+def test_who_trains_without_a_server_removes_what_was_kept_long_enough(
+    run: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """But nothing that is pinned or current."""
+    store = JobStore(f"sqlite:///{tmp_path / 'training_output' / 'jobs.sqlite3'}")
+    old = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
+    made: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "failed": {"state": JobState.ERRORED},
+        "pinned": {"pinned": True},
+        "current": {"model_name": "fox"},
+        "in place": {"overwrite": True},
+    }
+    for name, values in made.items():
+        store.add(make_training(tmp_path, name, finished=old, **values))
+    shutil.copytree(store.get("current").output_path, tmp_path / "models" / "fox")
+    said = run(
+        """
+        from kitfox.config import parse
+        from kitfox.training import JobStore
+        day = {"seconds": 86400, "failed_seconds": None}
+        config = parse({"training": {"retention": day}}, source="test")
+        handle = kitfox.train("aaaaaaaa-0000-0000-0000-000000000001", config=config, wait=True)
+        deadline = time.monotonic() + 60
+        store = JobStore("sqlite:///training_output/jobs.sqlite3")
+        while len(store.list()) == 6 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        store.close()
+        said["id"] = handle.id
+        """
+    )
+    left = {"failed", "pinned", "current", "in place", said["id"]}
+    assert {job.id for job in store.list()} == left
+    assert not (tmp_path / "models" / "plain").exists()
+    store.close()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kitfox.errors import FailedPrecondition, JobNotFound
 from kitfox.training import Job, JobFilter, JobState, JobStore, RetentionRules, publication
 from kitfox.training.given_values import data_folder
+from kitfox.training.job_rows import now
 from kitfox.training.jobs import TERMINAL
 from kitfox.training.retention import Retention
 from tests.training.retention_crashes import EVERYTHING, make_training
@@ -282,3 +283,29 @@ def test_jobs_that_are_kept_are_in_nobodys_way(
     retention = Retention(store=store, rules=EVERYTHING, is_kept=lambda job: job.id < "10")
     assert retention.sweep() == 10
     assert {job.id for job in store.list()} == {f"{number:02}" for number in range(10)}
+
+
+def test_of_those_who_look_one_after_the_other_one_does(store: JobStore, tmp_path: Path) -> None:
+    def look(**options: Any) -> None:
+        retention = Retention(store=store, rules=EVERYTHING, shared=True, **options)
+        retention.start()
+        retention.stop()
+
+    look()
+    store.add(make_training(tmp_path, "a"))
+    look()
+    assert [job.id for job in store.list()] == ["a"]
+    retention = Retention(store=store, rules=EVERYTHING, shared=True, period=0)
+    retention.start()
+    wait_for(lambda: not store.list(), what="the removal")
+    retention.stop()
+
+
+def test_whose_clock_was_wrong_keeps_nobody_from_looking(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("kitfox.training.ended_jobs.now", lambda: now() + 10**15)
+        assert store.begin_sweep(60)
+    assert store.begin_sweep(60)
+    assert not store.begin_sweep(60)

@@ -29,6 +29,7 @@ from kitfox.services.training_events import TrainingEvents
 from kitfox.services.training_management import TrainingRecords
 from kitfox.services.trainings import TrainingService, open_trainings
 from kitfox.training.attendance import Attendance
+from kitfox.training.opening import open_shared_retention
 
 __all__ = ["LocalTrainings"]
 
@@ -76,7 +77,10 @@ class LocalTrainings:
     @contextmanager
     def attend(self) -> Iterator[bool]:
         """Runs the store's trainings meanwhile; False: another process does."""
-        attendance = Attendance(self._trainings.scheduler)
+        retention = open_shared_retention(
+            self._trainings.store, self._config.training, self._models.store.root
+        )
+        attendance = Attendance(self._trainings.scheduler, retention=retention)
         try:
             is_here = attendance.start()
             yield is_here

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from kitfox.config import Training
 from kitfox.models import ModelManager
-from kitfox.training import Job, RetentionRules, TrainingService
-from kitfox.training.publication import trainer
-from kitfox.training.retention import Retention
+from kitfox.training import Job, TrainingService
+from kitfox.training.opening import retention_rules
+from kitfox.training.retention import Retention, is_current
 
 __all__ = ["KeptTrainings", "Retention", "open_retention"]
 
@@ -22,15 +22,9 @@ def open_retention(
         trainings: The trainings.
         models: Of these no one loses its files.
     """
-    rules = settings.retention
     return Retention(
         store=trainings.store,
-        rules=RetentionRules(
-            seconds=rules.seconds,
-            count=rules.count,
-            bytes=rules.bytes_limit,
-            failed_seconds=rules.failed_seconds,
-        ),
+        rules=retention_rules(settings),
         is_kept=KeptTrainings(trainings, models),
     )
 
@@ -54,7 +48,7 @@ class KeptTrainings:
             self._is_of_others(job)
             or self._trainings.is_read(job.id)
             or self._is_loaded(job)
-            or self._is_current(job)
+            or is_current(job, self._models.store.root)
         )
 
     def _is_of_others(self, job: Job) -> bool:
@@ -66,13 +60,3 @@ class KeptTrainings:
         loaded = [model.path for model in list(self._models.loaded.values())]
         names = (job.id, f"{job.model_name}@{job.id}")
         return place in loaded or any(name in self._models.loading for name in names)
-
-    def _is_current(self, job: Job) -> bool:
-        """Whether its model is what the model's name means."""
-        if job.overwrite:
-            return self._trainings.place(job) is not None
-        if not job.model_name:
-            return False
-        # Of what was promoted there is a copy in the models folder, which tells where it is from.
-        found = trainer(self._models.store.root / job.model_name)
-        return found is not None and found[0] == job.id

@@ -29,7 +29,7 @@ from kitfox.modules.publication import remove_tree
 from kitfox.training.attendance import Attendance
 from kitfox.training.given_values import data_folder, read_given
 from kitfox.training.jobs import TERMINAL, Job, JobOptions, JobState, Library, Progress
-from kitfox.training.opening import library_of, open_scheduler
+from kitfox.training.opening import library_of, open_scheduler, open_shared_retention
 from kitfox.training.scheduler import Scheduler, log_folder
 from kitfox.training.service import TrainingService
 from kitfox.training.store import JobStore
@@ -294,7 +294,10 @@ class _EmbeddedStores:
 def _open(url: str, config: Config, library: Library) -> _EmbeddedStore:
     store = JobStore(url)
     scheduler = open_scheduler(store, config.training, [library])
-    attendance = Attendance(scheduler)
+    models_dir = Path(config.runtime.local_models_dir)
+    attendance = Attendance(
+        scheduler, retention=open_shared_retention(store, config.training, models_dir)
+    )
     attendance.start()
     return _EmbeddedStore(store=store, scheduler=scheduler, attendance=attendance)
 

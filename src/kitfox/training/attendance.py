@@ -4,6 +4,7 @@ import contextlib
 import threading
 
 from kitfox.errors import KitfoxError
+from kitfox.training.retention import Retention
 from kitfox.training.scheduler import Scheduler
 from kitfox.training.scheduler_lock import HasScheduler
 
@@ -18,11 +19,15 @@ class Attendance:
 
     Args:
         scheduler: Not started yet.
+        retention: What is removed by whoever runs the store; not started yet.
         period: Seconds between tries.
     """
 
-    def __init__(self, scheduler: Scheduler, *, period: float = 0.5) -> None:
+    def __init__(
+        self, scheduler: Scheduler, *, retention: Retention | None = None, period: float = 0.5
+    ) -> None:
         self._scheduler = scheduler
+        self._retention = retention
         self._period = period
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -34,7 +39,7 @@ class Attendance:
             KitfoxError: The store cannot be used.
         """
         try:
-            self._scheduler.start()
+            self._run()
         except HasScheduler:
             self._thread = threading.Thread(
                 target=self._try_again, name="kitfox-attendance", daemon=True
@@ -48,10 +53,17 @@ class Attendance:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
+        if self._retention is not None:
+            self._retention.stop()
         self._scheduler.stop()
 
     def _try_again(self) -> None:
         while not self._ended.wait(self._period):
             with contextlib.suppress(KitfoxError):
-                self._scheduler.start()
+                self._run()
                 return
+
+    def _run(self) -> None:
+        self._scheduler.start()
+        if self._retention is not None:
+            self._retention.start()

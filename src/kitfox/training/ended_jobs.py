@@ -102,6 +102,28 @@ class EndedJobs(JobRecords):
                     marked += connection.query(f"{SELECT} WHERE id = :id", id=job_id)
         return [self._job(row) for row in marked]
 
+    def begin_sweep(self, period: float) -> bool:
+        """Notes that rules are looked at now; False if somebody has in the last `period` seconds.
+
+        Asking costs next to nothing; only who gets a yes writes.
+        """
+        moment = now()
+        with self.database.read() as connection:
+            rows = connection.query(
+                "SELECT begun FROM sweeps WHERE kind = :kind", kind=self.kind.value
+            )
+        # One that is to come was noted before the clock was set back.
+        if rows and 0 <= moment - rows[0]["begun"] < period * 1_000_000:
+            return False
+        with self.database.write() as connection:
+            connection.change(
+                "INSERT INTO sweeps (kind, begun) VALUES (:kind, :moment) "
+                "ON CONFLICT (kind) DO UPDATE SET begun = excluded.begun",
+                kind=self.kind.value,
+                moment=moment,
+            )
+        return True
+
     def removed(self, limit: int = 500) -> builtins.list[Job]:
         """Hidden jobs whose rows are there still."""
         with self.database.read() as connection:

@@ -158,6 +158,10 @@ def _fourth(database: Database) -> Sequence[str]:
             FROM jobs JOIN job_modules ON job_modules.module_id = jobs.module_id
                 AND job_modules.module_name = jobs.module_name
             GROUP BY jobs.kind, jobs.number / 64""",  # noqa: S608 -- constants
+        """CREATE TABLE sweeps (
+            kind VARCHAR(32) NOT NULL PRIMARY KEY,
+            begun BIGINT NOT NULL
+        )""",
         "DROP INDEX jobs_listed",
         "CREATE INDEX jobs_listed ON jobs (kind, removed, number, created)",
         "DROP INDEX jobs_by_state",
@@ -173,7 +177,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(number=1, about="jobs and their parameters", statements=_first),
     Migration(number=2, about="several kinds of jobs, and their retention", statements=_second),
     Migration(number=3, about="priorities, retries, checkpoints, removal", statements=_third),
-    Migration(number=4, about="names that are searched fast", statements=_fourth),
+    Migration(number=4, about="names that are searched fast, sweeps", statements=_fourth),
 )
 """All steps, oldest first."""
 

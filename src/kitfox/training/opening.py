@@ -1,5 +1,6 @@
 """What runs a job store, put together from the configuration: for servers, commands and scripts."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -7,11 +8,12 @@ from types import ModuleType
 from kitfox import config
 from kitfox.training.jobs import Library
 from kitfox.training.launchers import make_launcher
+from kitfox.training.retention import Retention, RetentionRules, is_current
 from kitfox.training.scheduler import Scheduler
 from kitfox.training.store import JobStore
 from kitfox.training.worker_settings import WorkerSettings
 
-__all__ = ["library_of", "open_scheduler"]
+__all__ = ["library_of", "open_scheduler", "open_shared_retention", "retention_rules"]
 
 
 def open_scheduler(
@@ -38,6 +40,39 @@ def open_scheduler(
             libraries=libraries,
             environ=worker.environ(),
         ),
+    )
+
+
+def retention_rules(settings: config.Training) -> RetentionRules:
+    """How much is kept of trainings that have ended."""
+    rules = settings.retention
+    return RetentionRules(
+        seconds=rules.seconds,
+        count=rules.count,
+        bytes=rules.bytes_limit,
+        failed_seconds=rules.failed_seconds,
+    )
+
+
+def open_shared_retention(
+    store: JobStore, settings: config.Training, models_dir: Path
+) -> Retention | None:
+    """What a command or a script removes while it runs the store; not started yet.
+
+    None for a store that several may run: only a server can know which models are in use there.
+
+    Args:
+        store: The jobs.
+        settings: Where the rules are.
+        models_dir: The models folder; what is current there stays.
+    """
+    if store.database.shared:
+        return None
+    return Retention(
+        store=store,
+        rules=retention_rules(settings),
+        is_kept=functools.partial(is_current, models_dir=models_dir),
+        shared=True,
     )
 
 

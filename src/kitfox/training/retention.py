@@ -19,7 +19,7 @@ from kitfox.training.given_values import data_folder
 from kitfox.training.jobs import TERMINAL, Job, JobState, RetentionRules
 from kitfox.training.store import JobStore
 
-__all__ = ["Retention", "RetentionRules"]
+__all__ = ["Retention", "RetentionRules", "is_current"]
 
 log = logs.channel("TRAINING")
 
@@ -40,6 +40,8 @@ class Retention:
         rules: How much is kept; everything unless given.
         is_kept: Tells what must stay for other reasons, as a model that is in use.
         period: Seconds between two looks at the rules.
+        shared: Whether others look as well, so that this one passes over a look that would be too
+            early: of many commands one after the other few look.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class Retention:
         rules: RetentionRules | None = None,
         is_kept: Callable[[Job], bool] = _nothing_more,
         period: float = 60.0,
+        shared: bool = False,
     ) -> None:
         self.store = store
         self.rules = rules or RetentionRules()
         self._is_kept = is_kept
         self._period = period
+        self._shared = shared
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -112,8 +116,10 @@ class Retention:
     def _run(self) -> None:
         while True:
             try:
-                if count := self.sweep():
-                    log.info("%d trainings were kept long enough and are removed", count)
+                if not self._shared or self.store.begin_sweep(self._period):
+                    count = self.sweep()
+                    if count:
+                        log.info("%d trainings were kept long enough and are removed", count)
             except Exception:
                 log.exception("Trainings that have been kept long enough could not be removed")
             if self._ended.wait(self._period):
@@ -144,6 +150,21 @@ class Retention:
         if done:
             self.store.remove(done)
         return len(done)
+
+
+def is_current(job: Job, models_dir: Path) -> bool:
+    """Whether a training's model is what the model's name means.
+
+    Args:
+        job: The training.
+        models_dir: The models folder: what was promoted has a copy there, which tells whose it is.
+    """
+    if job.overwrite:
+        return publication.trainer(Path(job.output_path)) == (job.id, job.attempt)
+    if not job.model_name:
+        return False
+    found = publication.trainer(models_dir / job.model_name)
+    return found is not None and found[0] == job.id
 
 
 class _NeededFiles:
