@@ -18,7 +18,7 @@ import pytest
 
 from kitfox.errors import Code, DiskFull, KitfoxError, Unavailable
 from kitfox.training import Job, JobFilter, JobState, JobStore, Order
-from kitfox.training.database import SqliteDatabase, StoreError, open_database
+from kitfox.training.database import SqliteDatabase, StoreError, StoreGone, open_database
 from kitfox.training.migrations import MIGRATIONS, migrate
 from kitfox.training.store_files import Reserve
 from tests.training.conftest import Trainings
@@ -290,3 +290,29 @@ def test_a_damaged_store_harms_nothing_else(
     database.path.write_bytes(good)
     database.close()
     wait_for(lambda: trainings.service.get("job").state is JobState.CANCELED, what="the record")
+
+
+def test_a_store_whose_file_is_removed_takes_nothing_more(file: Path, make_job: Make) -> None:
+    """Who has it open could go on writing into it, and what is written would be lost."""
+    store = JobStore(f"sqlite:///{file}")
+    store.add(make_job(id="kept"))
+    away = file.with_name("away")
+    file.rename(away)
+    for use in (lambda: store.add(make_job()), store.list):
+        with pytest.raises(StoreGone, match=r"jobs\[1\]\.sqlite3 is gone: its file was removed"):
+            use()
+    away.rename(file)
+    assert [job.id for job in store.list()] == ["kept"]
+    store.close()
+
+
+def test_a_store_that_takes_the_place_of_another_is_used(file: Path, make_job: Make) -> None:
+    stores = [JobStore(f"sqlite:///{place}") for place in (file, file.with_name("other"))]
+    stores[0].add(make_job(id="old"))
+    stores[1].add(make_job(id="new"))
+    stores[1].close()
+    file.with_name("other").rename(file)
+    for ending in ("-wal", "-shm"):
+        Path(f"{file}{ending}").unlink()
+    assert [job.id for job in stores[0].list()] == ["new"]
+    stores[0].close()

@@ -197,6 +197,21 @@ def test_an_attempt_that_does_not_count_any_more_ends_with_its_children(workers:
         os.kill(pid, signal.SIGKILL)
 
 
+def test_a_training_whose_store_is_gone_ends_and_says_why(tmp_path: Path) -> None:
+    note = tmp_path / "tireless"
+    with running_workers(tmp_path) as workers:
+        job = workers.add(Tireless, json.dumps({"note": str(note)}), retries=1)
+        _, handle = workers.launch()
+        wait_for(note.exists)
+        for file in (tmp_path / "store").glob("jobs.sqlite3*"):
+            file.unlink()
+        assert workers.ended(handle).status == LOST_STATUS
+        assert workers.leftovers(job) == []
+        found = Path(job.log_path).read_text()
+        assert found.count("is gone: its file was removed. Nobody would learn") == 1
+        assert found.count("jobs.sqlite3") == 1
+
+
 def _is_zombie(pid: int) -> bool:
     return " Z " in Path(f"/proc/{pid}/stat").read_text()
 

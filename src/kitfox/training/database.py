@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 from kitfox.errors import (
@@ -27,7 +27,15 @@ from kitfox.errors import (
 )
 from kitfox.training.store_files import Reserve, back_up, free_bytes, signs_of
 
-__all__ = ["Connection", "Database", "Row", "SqliteDatabase", "StoreError", "open_database"]
+__all__ = [
+    "Connection",
+    "Database",
+    "Row",
+    "SqliteDatabase",
+    "StoreError",
+    "StoreGone",
+    "open_database",
+]
 
 Row = Mapping[str, Any]
 """One row, by column name."""
@@ -44,6 +52,16 @@ class StoreError(FailedPrecondition):
     def __init__(self, name: str, why: str, *, code: Code | None = None) -> None:
         self.name = name
         super().__init__(f"The job store {name} {why}", code=code)
+
+
+class StoreGone(StoreError):
+    """A job store whose file somebody has removed while it was open.
+
+    What is written into it by who has it open still would be lost.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "is gone: its file was removed", code=Code.DATA_LOSS)
 
 
 class Connection(Protocol):
@@ -171,6 +189,8 @@ _CACHE = 32 << 10
 _CHECKPOINT_PATIENCE = 500
 """Milliseconds that others have to end their reading before the log of changes is cut."""
 _BROKEN_TEXT = "is damaged: it holds broken text"
+_FileId: TypeAlias = tuple[int, int]
+"""Tells a file from any other: device and number."""
 _NO_ROOM = 64 << 10
 """With fewer bytes free than this an error of input or output is taken for a full disk, as SQLite
 does not tell: the file that its readers share, for one, cannot grow then."""
@@ -211,7 +231,8 @@ class SqliteDatabase:
         self.name = str(path)
         self.url = f"sqlite:///{path}"
         self._busy_timeout = busy_timeout
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[tuple[_FileId, sqlite3.Connection]] = []
+        self._stale: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         # Of its holder's: a signal may raise in a thread before it can let go.
         self._writing = threading.RLock()
@@ -303,12 +324,12 @@ class SqliteDatabase:
         """Closes what is idle."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for raw in idle:
+        for _, raw in idle:
             raw.close()
 
     @contextlib.contextmanager
     def _transaction(self, begin: Callable[[sqlite3.Connection], None]) -> Iterator[Connection]:
-        raw = self._take()
+        file, raw = self._take()
         connection = _SqliteConnection(raw)
         with self._explained(connection):
             try:
@@ -321,7 +342,7 @@ class SqliteDatabase:
                 raw.close()
                 raise
             with self._lock:
-                self._idle.append(raw)
+                self._idle.append((file, raw))
 
     def _begin_reading(self, raw: sqlite3.Connection) -> None:
         raw.execute(f"PRAGMA busy_timeout={int(self._busy_timeout * 1000)}")
@@ -356,18 +377,31 @@ class SqliteDatabase:
         """
         self.reserve.give_up()
         with contextlib.suppress(KitfoxError), self._explained():
-            raw = self._take()
+            _, raw = self._take()
             with contextlib.closing(raw):
                 raw.execute(f"PRAGMA busy_timeout={_CHECKPOINT_PATIENCE}")
                 raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.reserve.make_some()
 
-    def _take(self) -> sqlite3.Connection:
+    def _take(self) -> tuple[_FileId, sqlite3.Connection]:
+        """A connection to the file that is in the store's place, and which file that is."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            raise StoreGone(self.name) from None
+        except OSError as error:
+            raise StoreError(self.name, f"cannot be used: {error.strerror}") from error
+        file = found.st_dev, found.st_ino
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                known, raw = self._idle.pop()
+                if known == file:
+                    return file, raw
+                # Of a file that another one has taken the place of. It is not closed: that would
+                # remove the log of changes by its name, which is that of the other one by now.
+                self._stale.append(raw)
         with self._explained():
-            return self._connect(self.path, "rw")
+            return file, self._connect(self.path, "rw")
 
     def _connect(self, path: Path, mode: str) -> sqlite3.Connection:
         raw = sqlite3.connect(

@@ -14,20 +14,22 @@ from typing import Any, TypeVar
 from kitfox.errors import KitfoxError, ResourceExhausted, Unavailable
 from kitfox.training import job_log, processes, publication
 from kitfox.training.data_record import DataRecorder
-from kitfox.training.database import StoreError
+from kitfox.training.database import StoreError, StoreGone
 from kitfox.training.disk_space import explained_space
 from kitfox.training.environment import imported_packages, system
 from kitfox.training.jobs import DataRecord, Job, JobState
 from kitfox.training.progress import JobContext
 from kitfox.training.store import JobStore
 
-__all__ = ["Outcome", "describe", "insist", "is_trouble"]
+__all__ = ["GONE_PATIENCE", "Outcome", "describe", "insist", "is_trouble"]
 
 log = logging.getLogger("kitfox.TRAINING")
 Result = TypeVar("Result")
 
 _STORE_PATIENCE = 120.0
 """For how many seconds a worker tries to tell the store what became of its job."""
+GONE_PATIENCE = 5.0
+"""For how many seconds a store whose file is gone is waited for: somebody may be exchanging it."""
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 _UNDER_WAY = (JobState.RUNNING, JobState.STOPPING)
@@ -182,14 +184,17 @@ def insist(
         again: Whether an error is one after which to try again.
         seconds: For how long.
     """
-    deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
+    begin, pause, told = time.monotonic(), _FIRST_PAUSE, ""
     while True:
         try:
             return action()
         except Exception as error:
-            if time.monotonic() > deadline or not again(error):
+            patience = min(seconds, GONE_PATIENCE) if isinstance(error, StoreGone) else seconds
+            if time.monotonic() - begin > patience or not again(error):
                 raise
-            log.warning("The job store could not be told; trying again", exc_info=True)
+            if str(error) != told and not isinstance(error, StoreGone):
+                log.warning("The job store could not be told; trying again", exc_info=True)
+                told = str(error)
         time.sleep(pause)
         pause = min(_LONGEST_PAUSE, 2 * pause)
 

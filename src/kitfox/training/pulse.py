@@ -17,7 +17,9 @@ from pathlib import Path
 
 from kitfox.errors import KitfoxError
 from kitfox.training import job_log
+from kitfox.training.database import StoreGone
 from kitfox.training.jobs import Job, Order, Progress
+from kitfox.training.outcome import GONE_PATIENCE
 from kitfox.training.progress import JobContext
 from kitfox.training.publication import partial_path
 from kitfox.training.store import JobStore
@@ -57,6 +59,7 @@ class Pulse:
         self._told: tuple[Progress | None, tuple[int, int], Path | None] | None = None
         self._told_at = time.monotonic()
         self._troubled = False
+        self._gone_since: float | None = None
         self._cancelled = False
         self._deaf = False
         self._lock = threading.Lock()
@@ -95,7 +98,7 @@ class Pulse:
                     self._beat()
                 else:
                     self._obey(self._store.order(self._job.id, attempt=self._job.attempt))
-                    self._troubled = False
+                    self._troubled, self._gone_since = False, None
             except KitfoxError as error:
                 self._tell_trouble(error)
             except Exception:  # the thread is what keeps the job from counting as dead
@@ -130,13 +133,20 @@ class Pulse:
                 self._told_at = time.monotonic()
                 return False
             self._told, self._told_at, self._troubled = news, time.monotonic(), False
+            self._gone_since = None
         self._obey(order)
         return True
 
     def _tell_trouble(self, error: KitfoxError) -> None:
-        if not self._troubled:
+        if isinstance(error, StoreGone):
+            now = time.monotonic()
+            if self._gone_since is None:
+                self._gone_since = now
+            elif now - self._gone_since >= GONE_PATIENCE:
+                self._give_up(f"{error}. Nobody would learn what becomes of this training: it ends")
+        elif not self._troubled:
             log.warning("No sign of life could be given; trying again: %s", error)
-        self._troubled = True
+            self._troubled = True
 
     def _obey(self, order: Order) -> None:
         if self._deaf:
@@ -147,11 +157,11 @@ class Pulse:
             self._cancelled = True
             self._cancel()
         elif order is Order.LOST:
-            self._give_up()
+            self._give_up(f"Attempt {self._job.attempt} does not count any more and ends")
 
-    def _give_up(self) -> None:
+    def _give_up(self, why: str) -> None:
         """Ends everything of this attempt: another one has taken its place, or nothing has."""
-        log.warning("Attempt %d does not count any more and ends", self._job.attempt)
+        log.warning("%s", why)
         me = os.getpid()
         if os.getsid(0) == me:  # not in somebody else's session, as in a test
             for pid in _session(me):

@@ -190,8 +190,10 @@ class Scheduler:
         return settled
 
     def _run(self) -> None:
+        known: set[str] = set()
         while not self._stopping:
             pause: float | None = None
+            troubles: set[str] = set()
             # Each by itself: a store that cannot be written to must not keep workers from being
             # killed, one of which may be what keeps others from writing.
             for step in (
@@ -204,11 +206,14 @@ class Scheduler:
                 try:
                     step()
                 except KitfoxError as error:
-                    log.warning("The scheduler goes on after an error: %s", error)
+                    if str(error) not in known | troubles:
+                        log.warning("The scheduler goes on after an error: %s", error)
+                    troubles.add(str(error))
                     pause = _AFTER_TROUBLE
                 except Exception:
                     log.exception("The scheduler met an error and goes on")
                     pause = _AFTER_TROUBLE
+            known = troubles
             self._sleep(pause)
 
     def _adopt_all(self) -> None:

@@ -29,13 +29,14 @@ from kitfox.training.arguments import decode_arguments
 from kitfox.training.capture import captured_bars
 from kitfox.training.checkpoints import Checkpoints
 from kitfox.training.data_record import DataRecorder
+from kitfox.training.database import StoreGone
 from kitfox.training.disk_space import explained_space
 from kitfox.training.environment import system
 from kitfox.training.jobs import Job, Library, Order
 from kitfox.training.launchers import STORE_VARIABLE
 from kitfox.training.outcome import Outcome, describe, insist
 from kitfox.training.progress import JobContext, Stopped, enter_training
-from kitfox.training.pulse import Pulse
+from kitfox.training.pulse import LOST_STATUS, Pulse
 from kitfox.training.store import JobStore
 from kitfox.training.worker_settings import WorkerSettings
 
@@ -114,6 +115,10 @@ def work(url: str, job_id: str, attempt: int) -> int:
     pulse.start(context)
     try:
         return _end(store, job, outcome, lambda: _perform(store, job, context, data, outcome))
+    except StoreGone as error:
+        log.error("%s. Nobody would learn what has become of this training", error)
+        publication.discard(job)
+        return LOST_STATUS
     finally:
         pulse.stop()
         _limit_exit()
@@ -147,6 +152,8 @@ def _end(store: JobStore, job: Job, outcome: Outcome, perform: Callable[[], None
         else:
             outcome.fail("the worker was stopped by signal 15 (SIGTERM)")
         return 128 + signal.SIGTERM
+    except StoreGone:
+        raise
     except BaseException as error:  # the edge of the job: whatever a module raises, also SystemExit
         log.error("Training %s failed", job.id, exc_info=error)
         outcome.fail(describe(error))
