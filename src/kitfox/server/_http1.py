@@ -65,7 +65,9 @@ class Http1(H11Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         """Sends a part of an answer."""
         if isinstance(event, Response):
-            if self.context.terminated.is_set():
+            # A refusal may come before the request has been read, which nobody does any more then.
+            refused = event.status_code >= 400 and self.has_unread_request
+            if refused or self.context.terminated.is_set():
                 headers = [*event.headers, (b"connection", b"close")]
                 event = type(event)(event.stream_id, headers, event.status_code)
             await super().stream_send(event)
