@@ -24,6 +24,7 @@ APP = """
 import asyncio, json, os, sys
 from pathlib import Path
 from kitfox.server import _status
+from kitfox.server.reply import takes_any_thread
 
 drained = asyncio.Event()
 
@@ -123,6 +124,17 @@ async def tell(scope, receive, send):
     await answer(scope, send, json.dumps({"left": left, "flooded": flooded[0]}).encode())
 
 
+async def answer_from_a_thread(scope, receive, send):
+    def work():
+        send({"type": "http.response.start", "status": 200, "headers": []})
+        send({"type": "http.response.body", "body": b"from a thread"})
+
+    if takes_any_thread(send):
+        await asyncio.to_thread(work)
+    else:
+        await answer(scope, send, b"from the loop")
+
+
 async def fail(scope, receive, send):
     raise LookupError("a secret")
 
@@ -131,6 +143,7 @@ ODD = {
     "/count": count, "/count-when-told": count_when_told, "/let-count": let_count,
     "/refuse": refuse, "/refuse-late": refuse_late, "/flood": flood,
     "/wait-until-left": wait_until_left, "/tell": tell, "/fail": fail,
+    "/from-a-thread": answer_from_a_thread,
 }
 counting, left, flooded = asyncio.Event(), [], [0]
 

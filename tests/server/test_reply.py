@@ -1,18 +1,31 @@
 """An answer is sent once: by the thread that has the result, or by the loop that has a failure."""
 
 import asyncio
+import http.client
+import json
+import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, cast
 
 import pytest
 
+from kitfox.config import Server
 from kitfox.data import DataObjectBase, codec_of, dataobject
+from kitfox.modules import RequestContext
+from kitfox.server.calls import Call, Calls
 from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.services.methods import Finished
-from tests.server.shapes import ShapesServer, model, request
+from tests.server.conftest import Start
+from tests.server.shapes import MODELS, ShapesServer
+from tests.server.small_server import get
 from tests.waiting import wait_for
+
+CALLERS = 4
 
 
 @dataobject
@@ -33,11 +46,13 @@ class Engine:
             messages=lambda known, payload: ({"head": known}, {"body": payload}),
             count=lambda known, started: self.seen.append(f"count {known}"),
         )
+        self.calls = Calls(Server())
+        self.call = Call(self.calls, RequestContext())
         self._fails = fails
 
     def reply(self) -> "Reply[str]":
         """An answer to a call."""
-        return Reply(self.form, self.send, "it", 0.0)
+        return Reply(self.form, self.send, self.call, "it", 0.0)
 
     def send(self, message: Any) -> Any:
         """ASGI's, as Envoy has it: done when it is called."""
@@ -101,7 +116,7 @@ def test_the_loop_waits_for_a_thread_that_sends() -> None:
         time.sleep(0.05)
         send(message)
 
-    reply = Reply(engine.form, slowly, "it", 0.0)
+    reply = Reply(engine.form, slowly, engine.call, "it", 0.0)
     thread = threading.Thread(target=reply.finish, args=(Said(text="x"),))
     thread.start()
     assert going.wait(60)
@@ -118,25 +133,70 @@ def test_only_envoy_takes_messages_from_any_thread() -> None:
     assert not takes_any_thread(send)
 
 
+def test_envoy_takes_messages_from_any_thread(start: Start) -> None:
+    """Else every answer would take the longer way, and nobody would notice."""
+    server = start()
+    assert get(server.ready()["ports"][1], "/from-a-thread") == b"from a thread"
+
+
+@pytest.fixture(scope="module", params=["envoy", "hypercorn"])
+def shapes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ShapesServer]:
+    """A server with room for a few requests, on each engine."""
+    made = ShapesServer.make(
+        tmp_path_factory.mktemp("shapes"),
+        SERVER_ENGINE=request.param,
+        SERVER_MAX_CONCURRENT_REQUESTS=str(CALLERS),
+    )
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log
+
+
+def counted(server: ShapesServer) -> Counter[str]:
+    """The calls of `one`, by their outcome."""
+    found: Counter[str] = Counter()
+    pattern = r'predict_rpc_count_total\{code="(\w+)",grpc_request="TalkTaskPredict".*\} (\S+)'
+    for code, count in re.findall(pattern, server.metrics()):
+        found[code] += int(float(count))
+    return found
+
+
+def ask(connection: http.client.HTTPConnection, name: str, seconds: float) -> int:
+    """Calls `one` over REST; gives the status."""
+    body = json.dumps({"inputs": "w", "model_id": name})
+    headers = {"content-type": "application/json", "request-timeout": f"{seconds:.6f}"}
+    connection.request("POST", "/api/v1/task/talk", body, headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    assert answer.status in (200, 504), content
+    return answer.status
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["plain", "asynchronous"])
-def test_deadlines_that_pass_as_the_answer_is_made(
-    tmp_path_factory: pytest.TempPathFactory, name: str
-) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_deadlines_that_pass_as_the_answer_is_made(shapes: ShapesServer, name: str) -> None:
     """Each call has one outcome, and is counted once; the connection is as good as before."""
-    server = ShapesServer.make(tmp_path_factory.mktemp("deadlines"), SERVER_ENGINE="auto")
-    server.start()
-    outcomes: Counter[str] = Counter()
-    with server.channel() as channel:
-        one = server.method(channel, "one")
+    before, outcomes = counted(shapes), Counter[int]()
+    with closing(http.client.HTTPConnection("127.0.0.1", shapes.http_port)) as connection:
         for number in range(600):
-            call = one.future(
-                request("one", text=str(number)), metadata=model(name), timeout=number % 50 / 1e4
-            )
-            if (error := call.exception()) is None:
-                assert call.result().text == str(number)
-            outcomes["OK" if error is None else error.code().name] += 1
-        assert one(request("one", text="after"), metadata=model(name)).text == "after"
-    wait_for(lambda: server.in_flight() == 0, what="all calls to end")
-    assert outcomes.keys() <= {"OK", "DEADLINE_EXCEEDED"}, outcomes
-    assert server.stop() == 0, server.log
+            outcomes[ask(connection, name, (number % 40 + 1) / 1e4)] += 1
+        assert ask(connection, name, 60.0) == 200
+    outcomes[200] += 1
+    found = counted(shapes) - before
+    assert found == Counter({"OK": outcomes[200], "DEADLINE_EXCEEDED": outcomes[504]})
+    wait_for(lambda: shapes.in_flight() == 0, what="all calls to end")
+
+
+@pytest.mark.slow
+def test_who_has_an_answer_may_call_again(shapes: ShapesServer) -> None:
+    """As many callers as there may be requests, one call after another each: none is refused."""
+
+    def call(_: int) -> None:
+        with closing(http.client.HTTPConnection("127.0.0.1", shapes.http_port)) as connection:
+            for _number in range(300):
+                assert ask(connection, "plain", 60.0) == 200
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        list(callers.map(call, range(CALLERS)))

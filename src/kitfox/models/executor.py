@@ -350,8 +350,9 @@ class ThreadExecutor:
                 completed[place] += 1
                 report((future, None, err))
             else:
-                # First: who gets an answer may look at the figures.
+                # First: who gets an answer may look at the figures, and may call again.
                 completed[place] += 1
+                running[place] = None
                 report((future, result if finish is None else finish(result), None))
                 result = None  # not kept until the next call
             if not self._reporting:

@@ -139,6 +139,10 @@ class Call:
             if isinstance(error, asyncio.CancelledError):
                 raise reason from error
 
+    def leave(self) -> None:
+        """Makes room for another call: this one is being answered. In any thread."""
+        self._calls._open.discard(self)
+
     def look(self) -> None:
         """Asks whether the client is gone, unless the call is younger than the last time."""
         if not self._seen:

@@ -232,7 +232,7 @@ class GrpcMethod(_Endpoint):
                 if self._finished is None or head.encoding or not takes_any_thread(send):
                     result = await self._handler(fields, context)
                 else:
-                    reply = Reply(self._reply_form, send, head, started)
+                    reply = Reply(self._reply_form, send, call, head, started)
                     result = await self._finished(fields, context, reply.finish)
                     if result is SENT:
                         return

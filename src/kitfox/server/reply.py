@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from kitfox import logs
 from kitfox.data import DataObjectBase
 from kitfox.server.asgi import Message, Send
+from kitfox.server.calls import Call
 from kitfox.services.methods import Finished
 
 __all__ = ["SENT", "Reply", "ReplyForm", "takes_any_thread"]
@@ -53,15 +54,19 @@ class Reply(Generic[T]):
     Args:
         form: How such calls are answered.
         send: ASGI's; see `takes_any_thread`.
-        known: What is known of the call.
+        call: The call.
+        known: What else is known of it.
         started: When it began, of `time.perf_counter`.
     """
 
-    __slots__ = ("_claims", "_form", "_known", "_over", "_send", "_started")
+    __slots__ = ("_call", "_claims", "_form", "_known", "_over", "_send", "_started")
 
-    def __init__(self, form: ReplyForm[T], send: Send, known: T, started: float) -> None:
+    def __init__(
+        self, form: ReplyForm[T], send: Send, call: Call, known: T, started: float
+    ) -> None:
         self._form = form
         self._send = send
+        self._call = call
         self._known = known
         self._started = started
         # Taken out by whoever is first: a list gives each of its items to one thread.
@@ -80,18 +85,20 @@ class Reply(Generic[T]):
         form, known = self._form, self._known
         try:
             payload = form.encode(result)
-        except Exception:  # noqa: BLE001 -- found again, and told of, where failures are
+        except BaseException:  # noqa: BLE001 -- found again, and told of, where failures are
             return result
         if len(payload) > form.most or not self.claim():
             return Finished(payload)
-        # First: who has an answer may look at the figures.
-        form.count(known, self._started)
         try:
+            # First: who has an answer may look at the figures, and may call again.
+            form.count(known, self._started)
+            self._call.leave()
             for message in form.messages(known, payload):
                 self._send(message)
         except Exception as err:  # noqa: BLE001 -- the engine has an exception of its own for this
             log.debug("The client was gone before the answer: %s", err)
-        self._over = True
+        finally:
+            self._over = True
         return SENT
 
     def claim(self) -> bool:

@@ -110,7 +110,7 @@ class RestMethod(RestEndpoint):
                 if self._finished is None or not takes_any_thread(send):
                     result = await self._handler(fields, context)
                 else:
-                    reply = Reply(self._reply_form, send, context, started)
+                    reply = Reply(self._reply_form, send, call, context, started)
                     result = await self._finished(fields, context, reply.finish)
                     if result is SENT:
                         return
