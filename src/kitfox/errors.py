@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 __all__ = [
+    "TRY_AGAIN_SECONDS",
     "AlreadyExists",
     "Cancelled",
     "Code",
@@ -42,6 +43,9 @@ __all__ = [
     "ValidationError",
 ]
 
+
+TRY_AGAIN_SECONDS = 1.0
+"""When there may be room again where requests come and go."""
 
 # A field's name may be a client's invention, as long as its request.
 _LONGEST_NAME = 128

@@ -8,11 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2  # type: ignore[import-untyped] # it has no types
+from grpc_status import rpc_status  # type: ignore[import-untyped] # as above
 
 from tests.cli.model_commands import run
 from tests.conftest import Answer, Server
-from tests.services.errands import refusal
 from tests.waiting import wait_for
 
 PROJECT = Path(__file__).with_name("queues_project")
@@ -84,21 +86,37 @@ def test_a_stuck_model_stalls_nobody_else(
     assert metric(server, "model_queue_seconds_sum", "stuck") > 0
 
 
-def test_over_grpc_a_full_queue_is_resource_exhausted(
-    server: Server, pool: ThreadPoolExecutor, tmp_path: Path
+@pytest.mark.parametrize("model", ["stuck", "apart"])
+def test_over_grpc_a_full_queue_is_resource_exhausted_and_says_when_to_come_back(
+    server: Server, pool: ThreadPoolExecutor, tmp_path: Path, model: str
 ) -> None:
+    """Of a model in threads, and of one in a process of its own."""
     gate = tmp_path / "go"
-    calls = [pool.submit(say, server, "stuck", f"hold {gate}") for _ in range(4)]
-    wait_for(lambda: metric(server, "model_calls_waiting", "stuck") == 2, what="the queue")
+    calls = [pool.submit(say, server, model, f"hold {gate}") for _ in range(4)]
+
+    def there() -> float:
+        kinds = ("model_calls_waiting", "model_calls_running")
+        return sum(metric(server, name, model) for name in kinds)
+
+    wait_for(lambda: there() == 4, what="the queue")
     with server.channel() as channel:
         method: Any = channel.unary_unary("/caikit.runtime.Queues.QueuesService/SayTaskPredict")
-        code, details = refusal(
-            lambda: method(b"\x0a\x01x", metadata=[("mm-model-id", "stuck")], timeout=30)
-        )
+        with pytest.raises(grpc.RpcError) as caught:
+            method(b"\x0a\x01x", metadata=[("mm-model-id", model)], timeout=30)
+    refused = say(server, model, "more")
     gate.touch()
-    assert code.name == "RESOURCE_EXHAUSTED"
-    assert "models.execution.queue_limit" in details
+    error: Any = caught.value
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "models.execution.queue_limit" in error.details()
+    retry = error_details_pb2.RetryInfo()
+    assert rpc_status.from_call(error).details[0].Unpack(retry)
+    assert retry.retry_delay.seconds == 1
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
     assert [item.result().status for item in calls] == [200] * 4
+
+
+def test_what_a_model_says_of_when_to_come_back_leaves_its_process(server: Server) -> None:
+    assert say(server, "apart", "tire 7").headers["retry-after"] == "7"
 
 
 def test_what_waits_is_answered_as_one_batch_each_by_its_own(

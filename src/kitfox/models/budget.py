@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from kitfox.errors import ResourceExhausted
+from kitfox.errors import TRY_AGAIN_SECONDS, ResourceExhausted
 from kitfox.models.loaded import LoadedModel
 
 __all__ = ["MemoryBudget"]
@@ -133,5 +133,7 @@ class MemoryBudget:
     def _exhausted(self, size: int) -> ResourceExhausted:
         return ResourceExhausted(
             f"it takes {size} bytes, and of {self.limit} (setting models.memory_budget) "
-            f"{self.used} are taken by models that cannot be unloaded now"
+            f"{self.used} are taken by models that cannot be unloaded now",
+            # Models in use are free again some time; more than all of it never is.
+            TRY_AGAIN_SECONDS if self._may_evict and size <= self.limit else None,
         )

@@ -25,7 +25,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from kitfox.errors import ResourceExhausted
+from kitfox.errors import TRY_AGAIN_SECONDS, ResourceExhausted
 from kitfox.logs import current_request
 from kitfox.models.permits import Permits
 from kitfox.modules import RequestContext
@@ -407,5 +407,6 @@ def too_many_wait(name: str, limit: int) -> ResourceExhausted:
     """
     return ResourceExhausted(
         f"{limit} calls of model {name!r} wait and no more are taken "
-        "(setting models.execution.queue_limit); try again later"
+        "(setting models.execution.queue_limit); try again later",
+        TRY_AGAIN_SECONDS,
     )

@@ -116,7 +116,10 @@ def load_failure(model_id: str, cause: BaseException) -> KitfoxError:
     if isinstance(cause, IncompleteModel | DamagedModel | NotFound):
         return cause
     if isinstance(cause, ResourceExhausted | Unavailable):
-        return type(cause)(f"Model {model_id} cannot be loaded now: {cause.message}")
+        message = f"Model {model_id} cannot be loaded now: {cause.message}"
+        if isinstance(cause, ResourceExhausted):
+            return ResourceExhausted(message, cause.retry_after)
+        return Unavailable(message)
     # A folder that is there and does not say what it is: not the caller's mistake.
     damaged = isinstance(cause, ModelConfigError)
     if isinstance(cause, FileNotFoundError | ValueError) and not damaged:

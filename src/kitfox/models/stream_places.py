@@ -4,11 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Hashable
 
-from kitfox.errors import ResourceExhausted
+from kitfox.errors import TRY_AGAIN_SECONDS, ResourceExhausted
 
 __all__ = ["StreamPlaces"]
-
-_TRY_AGAIN_SECONDS = 1.0
 
 # No model gets more than this part of the places that others leave: theirs are never all taken.
 _SHARE = 0.75
@@ -43,7 +41,7 @@ class StreamPlaces:
             raise ResourceExhausted(
                 f"{self._all} calls with a stream of requests are being worked on, {whose}and no "
                 "more are taken (setting server.max_concurrent_streams); try again later",
-                _TRY_AGAIN_SECONDS,
+                TRY_AGAIN_SECONDS,
             )
         self._taken[model] = taken + 1
         self._all += 1

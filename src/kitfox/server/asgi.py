@@ -4,11 +4,10 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
-from kitfox.errors import Cancelled, DeadlineExceeded, ResourceExhausted
+from kitfox.errors import TRY_AGAIN_SECONDS, Cancelled, DeadlineExceeded, ResourceExhausted
 
 __all__ = [
     "BY_NAME",
-    "TRY_AGAIN_SECONDS",
     "BodyRoom",
     "BodyTooLarge",
     "BodyTooSlow",
@@ -37,9 +36,6 @@ Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BY_NAME = "kitfox.headers"
 """Where a scope keeps its headers by name, once somebody has gone through them."""
-
-TRY_AGAIN_SECONDS = 1.0
-"""When there may be room again where requests come and go."""
 
 _LONGEST_REQUEST_ID = 128
 

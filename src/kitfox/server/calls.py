@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from kitfox.config import Server
-from kitfox.errors import Cancelled, DeadlineExceeded, ResourceExhausted
+from kitfox.errors import TRY_AGAIN_SECONDS, Cancelled, DeadlineExceeded, ResourceExhausted
 from kitfox.logs import current_request
-from kitfox.server.asgi import TRY_AGAIN_SECONDS, BodyRoom, BodyTooSlow, Message, Receive
+from kitfox.server.asgi import BodyRoom, BodyTooSlow, Message, Receive
 from kitfox.server.conversions import Conversions
 from kitfox.server.large_answers import LargeAnswers
 from kitfox.services.methods import Context

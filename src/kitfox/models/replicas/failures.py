@@ -29,7 +29,8 @@ from kitfox.errors import (
 __all__ = ["Failure", "RemoteTrace", "ReplicaError", "error_of", "failure_of"]
 
 Failure: TypeAlias = dict[str, Any]
-"""An error as it travels: `kind`, `message`, and by kind `code`, `fields`, `name`; `trace`."""
+"""An error as it travels: `kind`, `message`, and by kind `code`, `fields`, `retry_after`, `name`;
+`trace`."""
 
 _CLASSES: dict[Code, type[KitfoxError]] = {
     cls.code: cls
@@ -83,6 +84,7 @@ def _without_trace(error: BaseException) -> Failure:
             "kind": "kitfox",
             "code": int(error.code),
             "message": error.message,
+            "retry_after": getattr(error, "retry_after", None),
             "fields": [(item.path, item.message, item.kind) for item in fields],
         }
     if isinstance(error, asyncio.CancelledError):
@@ -118,6 +120,8 @@ def _error_of(failure: Failure) -> Exception:
             ]
             if fields:
                 return ValidationError(fields)
+            if code is Code.RESOURCE_EXHAUSTED:
+                return ResourceExhausted(message, failure["retry_after"])
             return _CLASSES.get(code, KitfoxError)(message, code=code)
         case "builtin":
             return _BUILTIN[failure["name"]](message)

@@ -16,7 +16,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from kitfox import logs
-from kitfox.errors import Cancelled, KitfoxError, ResourceExhausted, Unavailable
+from kitfox.errors import (
+    TRY_AGAIN_SECONDS,
+    Cancelled,
+    KitfoxError,
+    ResourceExhausted,
+    Unavailable,
+)
 from kitfox.models.replicas import messages as ids
 from kitfox.models.replicas.calls import Call
 from kitfox.models.replicas.deaths import Death
@@ -235,7 +241,8 @@ class Pool:
         if busy >= self._limit and not call.is_lasting:
             raise ResourceExhausted(
                 f"{busy} calls wait for model {self._model} and no more are taken "
-                "(setting models.execution.queue_limit); try again later"
+                "(setting models.execution.queue_limit); try again later",
+                TRY_AGAIN_SECONDS,
             )
 
     def _place_for(self, call: Call) -> Member | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kitfox import DataObjectBase, DataStream, ModuleBase, TaskBase, dataobject, module, task
+from kitfox.errors import ResourceExhausted
 
 
 @dataobject("queues.words")
@@ -44,6 +45,8 @@ def work(text: str) -> None:
         for _ in range(int(files)):  # megabytes
             held.append(b"x" * 2**20)
             time.sleep(0.0005)
+    if verb == "tire":
+        raise ResourceExhausted("it is tired", retry_after=float(files))
     if verb == "refuse":
         raise ValueError("it will not say that")
 
