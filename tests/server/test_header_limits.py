@@ -1,6 +1,7 @@
 """Headers past a limit are refused in the caller's own protocol, which says which limit it was."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -35,14 +36,37 @@ def server(
     assert made.stop() == 0, made.log
 
 
+def request_id(error: Any) -> str | None:
+    """What the refusal of a gRPC call says of its id."""
+    metadata = [*(error.initial_metadata() or ()), *(error.trailing_metadata() or ())]
+    return dict(metadata).get("x-request-id")
+
+
+def test_a_method_that_is_not_there_is_refused_under_the_id_of_the_request(
+    server: ShapesServer,
+) -> None:
+    with server.channel() as opened:
+        channel: Any = opened
+        for path in ("/no.such.Service/Method", "/grpc.health.v1.Health/Nonsense"):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(path)(b"", metadata=(("x-request-id", "mine"),), timeout=30)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            assert request_id(caught.value) == "mine"
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(path)(b"", timeout=30)
+            assert request_id(caught.value) is None
+
+
 @CASES
 def test_over_grpc(server: ShapesServer, headers: dict[str, str], sentence: str) -> None:
     with server.channel() as channel:
         one = server.method(channel, "one")
+        sent = model("plain", ("x-request-id", "mine"), *headers.items())
         with pytest.raises(grpc.RpcError) as caught:
-            one(request("one", text="fox"), metadata=model("plain", *headers.items()), timeout=30)
+            one(request("one", text="fox"), metadata=sent, timeout=30)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert caught.value.details() == sentence
+        assert request_id(caught.value) == "mine"
         fits = model("plain", ("a", "x" * 7000))
         assert one(request("one", text="fox"), metadata=fits, timeout=30).text == "fox"
 

@@ -22,6 +22,10 @@ _REQUEST_ID = (
     '%COALESCE({"operators": [{"command": "REQUEST_HEADER", "param": "x-request-id"}, '
     '"UNIQUE_ID"]})%'
 )
+_IDENTITY = {
+    "header": {"key": "x-request-id", "value": _REQUEST_ID},
+    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+}
 _GRPC = {
     "header_filter": {
         "header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
@@ -76,7 +80,7 @@ def local_replies(options: Options) -> dict[str, Any]:
             {
                 "filter": {"and_filter": {"filters": [_GRPC, occasion]}},
                 "body_format_override": _text(reply.text),
-                "headers_to_add": [_grpc_status(reply.code)],
+                "headers_to_add": [_grpc_status(reply.code), _IDENTITY],
             },
             {"filter": occasion, **_refusal(reply.text)},
         ]
@@ -86,7 +90,7 @@ def local_replies(options: Options) -> dict[str, Any]:
             {
                 "filter": {"and_filter": {"filters": [_GRPC, occasion]}},
                 "body_format_override": _text("%LOCAL_REPLY_BODY%"),
-                "headers_to_add": [_grpc_status(code)],
+                "headers_to_add": [_grpc_status(code), _IDENTITY],
             }
         )
     mappers.append({"filter": _ANY_STATUS, **_refusal("%LOCAL_REPLY_BODY%")})
@@ -101,9 +105,8 @@ def _occasion(details: str) -> dict[str, Any]:
 
 def _refusal(text: str) -> dict[str, Any]:
     """JSON with the words of a refusal and the id of the request, which is a header as well."""
-    header = {"key": "x-request-id", "value": _REQUEST_ID}
     return {
-        "headers_to_add": [{"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+        "headers_to_add": [_IDENTITY],
         # Envoy writes the number as one, and escapes what comes from the request. A second
         # `UNIQUE_ID` would be another one.
         "body_format_override": {

@@ -31,7 +31,7 @@ from hypercorn.utils import UnexpectedMessageError, suppress_body
 from kitfox import logs
 from kitfox.errors import Code
 from kitfox.server._refusals import excess
-from kitfox.server.asgi import Headers, Message, header, is_request_id
+from kitfox.server.asgi import Headers, Message, given_request_id, header
 from kitfox.server.options import Options
 
 __all__ = ["Aborted", "ClientGone", "Exchange", "LastResponse", "error_body", "new_identity"]
@@ -170,17 +170,17 @@ class Exchange(HTTPStream):
             await self.send(Aborted(stream_id=self.stream_id))
             return
         headers: Headers = self.scope["headers"]
-        asked = header(headers, b"content-type")
+        asked, given = header(headers, b"content-type"), given_request_id(headers)
         if asked.startswith(b"application/grpc"):
             told = [
                 (b"content-type", asked),
                 (b"grpc-status", b"%d" % code),
                 (b"grpc-message", quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~").encode()),
+                *given,
             ]
             head, body = {"status": 200, "headers": told}, b""
         else:
-            given = header(headers, b"x-request-id")
-            identity = given if is_request_id(given) else new_identity()
+            identity = given[0][1] if given else new_identity()
             body = error_body(status, text, identity)
             told = [
                 (b"content-type", b"application/json"),

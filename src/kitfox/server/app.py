@@ -25,7 +25,7 @@ from kitfox.server.asgi import (
 )
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import Endpoints
-from kitfox.server.grpc import is_grpc, send_status, unimplemented
+from kitfox.server.grpc import is_grpc, refuse, unimplemented
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.runtime import start_runtime
 from kitfox.server.unmatched import answer_unmatched
@@ -97,7 +97,7 @@ class Application:
         elif path == self._live_path:
             await send_text(send, 200, "OK", request_id=request_id_of(scope))
         elif is_grpc(content_type := header(headers, b"content-type")):
-            await unimplemented(send, path)
+            await unimplemented(scope, send)
         elif is_grpc_web(content_type):
             await grpc_web(_unimplemented, scope, receive, send)
         else:
@@ -154,7 +154,7 @@ def _spare_the_collector() -> None:
 async def _refuse_headers(scope: Scope, send: Send, text: str) -> None:
     failure = HeadersTooLarge(text)
     if header(scope["headers"], b"content-type").startswith(b"application/grpc"):
-        await send_status(send, failure.code, failure.message)
+        await refuse(scope, send, failure.code, failure.message)
     else:
         await send_failure(send, failure, request_id_of(scope).decode())
 
@@ -171,7 +171,7 @@ def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 async def _unimplemented(scope: Scope, receive: Receive, send: Send) -> None:
-    await unimplemented(send, scope["path"])
+    await unimplemented(scope, send)
 
 
 app = Application()

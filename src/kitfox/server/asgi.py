@@ -18,6 +18,7 @@ __all__ = [
     "Receive",
     "Scope",
     "Send",
+    "given_request_id",
     "header",
     "header_dict",
     "is_request_id",
@@ -128,6 +129,12 @@ def request_id_of(scope: Scope) -> bytes:
     """The id of a request: what the client sent as `x-request-id`, or one that is made."""
     value = header(scope["headers"], b"x-request-id")
     return value if is_request_id(value) else b"%032x" % random.getrandbits(128)
+
+
+def given_request_id(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The header by which a client that named its request has the name back, if it did."""
+    value = header(headers, b"x-request-id")
+    return [(b"x-request-id", value)] if is_request_id(value) else []
 
 
 async def read_body(

@@ -23,6 +23,7 @@ from kitfox.server.asgi import (
     Receive,
     Scope,
     Send,
+    given_request_id,
     header_dict,
     is_request_id,
     read_body,
@@ -58,6 +59,7 @@ __all__ = [
     "GrpcStreamMethod",
     "grpc_endpoint",
     "is_grpc",
+    "refuse",
     "send_status",
     "unimplemented",
 ]
@@ -442,9 +444,14 @@ async def _packed(payload: bytes) -> bytes:
     return await asyncio.to_thread(frame_compressed, payload)
 
 
-async def unimplemented(send: Send, path: str) -> None:
+async def unimplemented(scope: Scope, send: Send) -> None:
     """Answers a call of a method that is not in the table."""
-    await send_status(send, Code.UNIMPLEMENTED, f"Method not found: {path}")
+    await refuse(scope, send, Code.UNIMPLEMENTED, f"Method not found: {scope['path']}")
+
+
+async def refuse(scope: Scope, send: Send, code: Code, message: str) -> None:
+    """Ends a call that no endpoint has seen."""
+    await send_status(send, code, message, [*_HEADERS, *given_request_id(scope["headers"])])
 
 
 async def send_status(
@@ -467,7 +474,8 @@ async def _answer_other(
     if is_grpc_web(head.headers.get(b"content-type", b"")):
         await grpc_web(endpoint, scope, receive, send)
         return
-    await send({"type": "http.response.start", "status": 415, "headers": []})
+    headers = given_request_id(scope["headers"])
+    await send({"type": "http.response.start", "status": 415, "headers": headers})
     await send(_EMPTY_BODY)
 
 
