@@ -505,4 +505,7 @@ def _encoded(message: str) -> str:
     while len(text) > _LONGEST_MESSAGE:
         message = message[: len(message) * _LONGEST_MESSAGE // len(text) - len(_MORE)]
         text = quote(message, _UNQUOTED, errors="replace") + _MORE
-    return text
+    # HTTP/2 has no blanks around a value, and there are clients that end the connection for one.
+    if text[:1] == " ":
+        text = "%20" + text[1:]
+    return text[:-1] + "%20" if text[-1:] == " " else text
