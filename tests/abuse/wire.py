@@ -85,8 +85,12 @@ class Http1:
             return False
         return True
 
-    def answer(self) -> Answer | None:
-        """The next answer; None when the connection is closed instead."""
+    def answer(self, *, is_head: bool = False) -> Answer | None:
+        """The next answer; None when the connection is closed instead.
+
+        Args:
+            is_head: Whether it is one without a body, whatever its headers say.
+        """
         data = self._rest
         try:
             while b"\r\n\r\n" not in data:
@@ -98,7 +102,7 @@ class Http1:
             headers = {
                 name.lower(): value for name, value in (line.split(": ", 1) for line in lines)
             }
-            size = int(headers.get("content-length", 0))
+            size = 0 if is_head else int(headers.get("content-length", 0))
             while len(body) < size:
                 if not (more := self.socket.recv(65536)):
                     return None

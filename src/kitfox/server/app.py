@@ -28,7 +28,7 @@ from kitfox.server.endpoints import Endpoints
 from kitfox.server.grpc import is_grpc, refuse, unimplemented
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.runtime import start_runtime
-from kitfox.server.unmatched import answer_unmatched
+from kitfox.server.unmatched import answer_unmatched, without_body
 
 __all__ = ["Application", "app"]
 
@@ -66,6 +66,9 @@ class Application:
             if await self._cross_origin.answer_preflight(scope, send):
                 return
             send = self._cross_origin.wrap(scope, send)
+        if scope["method"] == "HEAD":
+            # Not every engine takes care of it, and a client would read on in the body.
+            send = without_body(send)
         path, headers = scope["path"], scope["headers"]
         # Gone through once: for their size, and for whoever looks for one of them by its name.
         found: HeaderDict = {}

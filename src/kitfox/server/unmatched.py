@@ -10,7 +10,7 @@ from typing import TypeAlias
 from kitfox.server.answers import send_body, send_detail
 from kitfox.server.asgi import Endpoint, Message, Receive, Scope, Send, request_id_of
 
-__all__ = ["answer_unmatched"]
+__all__ = ["answer_unmatched", "without_body"]
 
 Routes: TypeAlias = Mapping[str, Mapping[str, Endpoint]]
 
@@ -36,7 +36,7 @@ async def answer_unmatched(scope: Scope, receive: Receive, send: Send, routes: R
     elif verb == "OPTIONS":
         await _send_options(send, verbs, request_id)
     elif verb == "HEAD" and "GET" in verbs:
-        await verbs["GET"](scope, receive, _without_body(send))
+        await verbs["GET"](scope, receive, send)
     else:
         allow = ", ".join(sorted(verbs))
         await send_detail(send, 405, "Method Not Allowed", allow, request_id=request_id)
@@ -56,7 +56,7 @@ async def _send_options(send: Send, verbs: Mapping[str, Endpoint], request_id: b
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _without_body(send: Send) -> Send:
+def without_body(send: Send) -> Send:
     """A `send` that leaves out the body, whose length stays in the headers."""
 
     async def send_head(message: Message) -> None:
