@@ -1,6 +1,7 @@
 """Requests that are none: HTTP/1 and HTTP/2 that break their rules, gRPC frames that lie."""
 
 import contextlib
+from urllib.parse import quote
 
 import hpack
 import pytest
@@ -9,6 +10,7 @@ from tests.abuse.conftest import (
     GRPC,
     HEADER_COUNT,
     HEADERS,
+    JSON,
     ONE,
     ONE_ROUTE,
     Victim,
@@ -99,6 +101,61 @@ def test_a_path_that_is_too_long(server: Victim) -> None:
         client.send(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * (HEADERS + 1000)))
         answer = client.answer()
     assert answer is None or answer.status in (414, 431)
+
+
+PATHS = ["/%ff", "/health%ff", "/%C3%28", "/%ed%a0%80", "/%f4%90%80%80", "/%c0%af", "/a%ff?b=%ff"]
+
+
+@pytest.mark.parametrize("verb", ["GET", "HEAD", "POST"])
+def test_paths_that_are_no_text(server: Victim, verb: str) -> None:
+    """They are refused, and not left without an answer."""
+
+    def play(path: str) -> str:
+        with server.http2() as client:
+            answer = client.answer(client.open(path, JSON, verb=verb))
+        with server.http1() as other:
+            other.send(f"{verb} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            first = other.answer(is_head=verb == "HEAD")
+        with server.http2() as client:
+            call = client.answer(client.open(path, GRPC, body=frame(b""), verb=verb))
+        is_right = first is not None and {answer.status, first.status} <= {400, 404, 405}
+        is_right = is_right and (call.status == 400 or call.grpc_status in (INVALID, UNIMPLEMENTED))
+        return "" if is_right else f"{answer} {first} {call}"
+
+    all_at_once(play, PATHS)
+
+
+def test_paths_of_other_letters(server: Victim) -> None:
+    """Text is text, and finds no endpoint."""
+
+    def play(path: str) -> str:
+        with server.http2() as client:
+            answer = client.answer(client.open(path, JSON, verb="GET"))
+        return "" if answer.status == 404 else str(answer)
+
+    letters = ["a", "\0", "\x7f", "é", "߿", "ࠀ", "日", "\ud7ff", "\ue000", "𐀀", "🦊", "\U0010ffff"]
+    all_at_once(
+        play, ["/a~!$&'()*+,;=:@-._?", "/a?%ff=%ff", *(f"/{quote(item)}" for item in letters)]
+    )
+
+
+def test_head_brings_no_body(server: Victim) -> None:
+    """What is refused neither: the next answer on the connection begins where it should."""
+    paths = ("/nowhere", ONE_ROUTE, "/health", ONE)
+    with server.http1() as client:
+        for path in paths:
+            client.send(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            answer = client.answer(is_head=True)
+            assert answer is not None
+            assert answer.status in (404, 405)
+        client.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        last = client.answer()
+        assert last is not None
+        assert last.body == b"OK"
+    for path in paths:
+        with server.http2() as other:
+            answer = other.answer(other.open(path, verb="HEAD"))
+        assert (answer.status in (404, 405), answer.body) == (True, b"")
 
 
 GOOD = [(":method", "POST"), (":scheme", "http"), (":path", ONE), (":authority", "x"), *GRPC]

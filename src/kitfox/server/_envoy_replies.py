@@ -9,6 +9,7 @@ from typing import Any
 from kitfox.errors import Code
 from kitfox.server._refusals import (
     NOT_HTTP,
+    PATH_NOT_TEXT,
     headers_too_large,
     headers_too_slow,
     stood_still,
@@ -16,7 +17,10 @@ from kitfox.server._refusals import (
 )
 from kitfox.server.options import Options
 
-__all__ = ["local_replies"]
+__all__ = ["PATH_POLICY", "local_replies"]
+
+PATH_POLICY = "path"
+"""What the rule is called by which Envoy refuses paths that are no text."""
 
 _REQUEST_ID = (
     '%COALESCE({"operators": [{"command": "REQUEST_HEADER", "param": "x-request-id"}, '
@@ -54,6 +58,8 @@ class _Reply:
     code: Code
     """The status of a gRPC call."""
     text: str
+    status: int | None = None
+    """HTTP's, where it is not the one that Envoy would have taken."""
 
 
 def local_replies(options: Options) -> dict[str, Any]:
@@ -70,6 +76,12 @@ def local_replies(options: Options) -> dict[str, Any]:
         _Reply("request_header_timeout", Code.DEADLINE_EXCEEDED, headers_too_slow(options)),
         _Reply("stream_idle_timeout", Code.DEADLINE_EXCEEDED, stood_still(options)),
         _Reply("http1.codec_error", Code.INVALID_ARGUMENT, NOT_HTTP),
+        _Reply(
+            f"rbac_access_denied_matched_policy[{PATH_POLICY}]",
+            Code.INVALID_ARGUMENT,
+            PATH_NOT_TEXT,
+            status=400,
+        ),
     ]
     # That the server is there, in the words of `/health`; nothing went wrong.
     alive = {"filter": _occasion("health_check_ok"), "body_format_override": _text("OK")}
@@ -82,7 +94,7 @@ def local_replies(options: Options) -> dict[str, Any]:
                 "body_format_override": _text(reply.text),
                 "headers_to_add": [_grpc_status(reply.code), _IDENTITY],
             },
-            {"filter": occasion, **_refusal(reply.text)},
+            {"filter": occasion, **_refusal(reply.text), **_status(reply.status)},
         ]
     # pyvoy answers in the place of an application that raised, and says status 0 to gRPC callers.
     for occasion, code in ((_STATUS_500, Code.INTERNAL), (_GRPC, Code.UNAVAILABLE)):
@@ -117,6 +129,10 @@ def _refusal(text: str) -> dict[str, Any]:
             }
         },
     }
+
+
+def _status(status: int | None) -> dict[str, Any]:
+    return {} if status is None else {"status_code": status}
 
 
 def _text(text: str) -> dict[str, Any]:

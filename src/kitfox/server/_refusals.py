@@ -9,6 +9,7 @@ from kitfox.server.options import Options
 
 __all__ = [
     "NOT_HTTP",
+    "PATH_NOT_TEXT",
     "excess",
     "headers_too_large",
     "headers_too_slow",
@@ -17,6 +18,7 @@ __all__ = [
 ]
 
 NOT_HTTP = "the request is not valid HTTP"
+PATH_NOT_TEXT = "the request's path is not UTF-8"
 
 
 def headers_too_large(most: int) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kitfox.errors import FailedPrecondition
-from kitfox.server._envoy_replies import local_replies
+from kitfox.server._envoy_replies import PATH_POLICY, local_replies
 from kitfox.server._handover import OUTER_VARIABLE, restore_environment
 from kitfox.server._ports import keepalive
 from kitfox.server.options import Listener, Options, Tls, distinct, is_pem
@@ -119,7 +119,7 @@ def _connection_manager(options: Options) -> dict[str, Any]:
         # No `server` header: what it says helps only those who look for known weaknesses.
         "server_header_transformation": "PASS_THROUGH",
         "route_config": {"virtual_hosts": [{"name": STAT_PREFIX, "domains": ["*"]}]},
-        "http_filters": [*_live_filters(options), _python_filter(options)],
+        "http_filters": [*_live_filters(options), _path_filter(), _python_filter(options)],
         "generate_request_id": False,
         "local_reply_config": local_replies(options),
         # Past these Envoy resets an HTTP/2 stream without a word, so the application refuses first.
@@ -190,6 +190,29 @@ def _live_filters(options: Options) -> list[dict[str, Any]]:
             },
         }
     ]
+
+
+# A percent-encoded path that is text: UTF-8 (RFC 3629, section 4), or no encoding at all. RE2 walks
+# through it once. Envoy takes no expression that is much larger, so what is common is there once:
+# what all but one or two bytes of a letter may be.
+_TAIL = "%[89ab][0-9a-f]"
+_BUT_TWO = f"e[1-9a-cef]|f0%[9ab][0-9a-f]|f4%8[0-9a-f]|f[1-3]{_TAIL}"
+_BUT_ONE = f"c[2-9a-f]|d[0-9a-f]|e0%[ab][0-9a-f]|ed%[89][0-9a-f]|(?:{_BUT_TWO}){_TAIL}"
+_LETTER = f"[!-$&->@-~]|%(?:[0-7][0-9a-f]|(?:{_BUT_ONE}){_TAIL})"
+_TEXT_PATH = f"(?i)(?:{_LETTER})*(?:\\?.*)?"
+
+
+def _path_filter() -> dict[str, Any]:
+    """Refuses paths that are no text: to pyvoy they are an error, and it never answers them."""
+    header = {"name": ":path", "string_match": {"safe_regex": {"regex": _TEXT_PATH}}}
+    policy = {"permissions": [{"not_rule": {"header": header}}], "principals": [{"any": True}]}
+    return {
+        "name": "envoy.filters.http.rbac",
+        "typed_config": {
+            "@type": f"{_TYPE}.filters.http.rbac.v3.RBAC",
+            "rules": {"action": "DENY", "policies": {PATH_POLICY: policy}},
+        },
+    }
 
 
 def _transport_socket(tls: Tls) -> dict[str, Any]:
