@@ -19,7 +19,7 @@ BENCH_OPTIONS = $(if $(WORK),--work '$(WORK)') $(if $(ROUNDS),--rounds $(ROUNDS)
     $(if $(MODELS),--models $(MODELS)) $(if $(PAGE),--page $(PAGE))
 
 .PHONY: abuse abuse-short bench bench-data bench-embedding bench-peers bench-training check clean conformance conformance-short \
-    demo format fuzz help model-traffic profile soak test test-slow test-slow-short
+    demo format fuzz fuzz-in-process fuzz-sockets help model-traffic profile soak test test-slow test-slow-short
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -57,8 +57,16 @@ soak: $(VENV)/.installed-dev ## half an hour of trainings whose processes are ki
 	KITFOX_SOAK_SECONDS=$(or $(SOAK),1800) KITFOX_SOAK_SEED=$(SEED) \
 	    $(BIN)/python -m pytest tests/training/test_soak.py
 
-fuzz: $(VENV)/.installed-dev ## a million requests that are nearly right; CASES and SEED choose others
+fuzz: fuzz-in-process fuzz-sockets ## requests that are nearly right; CASES, SOCKET_CASES and SEED choose others
+
+fuzz-in-process: $(VENV)/.installed-dev ## a million to the application
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))
+
+fuzz-sockets: $(VENV)/.installed-dev ## 100,000 to a server on each engine, and bytes that are no requests
+	for engine in envoy hypercorn; do \
+	    $(BIN)/python -m tests.fuzz --engine $$engine --cases $(or $(SOCKET_CASES),100000) \
+	        $(if $(SEED),--seed $(SEED)) || exit 1; \
+	done
 
 check: $(VENV)/.installed-dev ## format, lint and types
 	$(BIN)/ruff format --check .

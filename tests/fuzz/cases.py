@@ -3,6 +3,7 @@
 import enum
 import gzip
 import random
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.fuzz.parts import (
     wrong_headers,
 )
 from tests.fuzz.pool import Pool, make_pool
-from tests.fuzz.targets import Target
+from tests.fuzz.targets import Offer
 
 __all__ = ["Case", "Maker"]
 
@@ -119,15 +120,21 @@ class Maker:
     """Makes cases.
 
     Args:
-        targets: The applications.
+        targets: What the applications offer.
         seed: All cases follow from it.
+        without: What no case is for.
     """
 
-    def __init__(self, targets: list[Target], seed: int) -> None:
-        self._seed = seed
+    def __init__(
+        self, targets: Sequence[Offer], seed: int, *, without: Container[Purpose] = ()
+    ) -> None:
+        self.seed = seed
         self._models = [target.models for target in targets]
         methods = [
-            (number, method) for number, target in enumerate(targets) for method in target.methods
+            (number, method)
+            for number, target in enumerate(targets)
+            for method in target.methods
+            if method.purpose not in without
         ]
         self._choices = [
             (number, method, make_pool(method, random.Random(f"{seed} {method.path}")))  # noqa: S311
@@ -137,7 +144,7 @@ class Maker:
 
     def make(self, number: int) -> Case:
         """The case of a number."""
-        chance = random.Random(self._seed << 64 | number)  # noqa: S311 -- to be made again
+        chance = random.Random(self.seed << 64 | number)  # noqa: S311 -- to be made again
         [(target, method, pool)] = chance.choices(self._choices, self._weights)
         goal = _Goal(
             target=target,

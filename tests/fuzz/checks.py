@@ -14,13 +14,13 @@ from kitfox.errors import Code
 from kitfox.server.asgi import Message
 from tests.fuzz.cases import Case
 
-__all__ = ["problem"]
+__all__ = ["STATUSES", "problem"]
 
 Headers = list[tuple[bytes, bytes]]
 
 # What tells of a defect of ours.
 _OUR_CODES = {Code.UNKNOWN, Code.INTERNAL, Code.DATA_LOSS}
-_STATUSES = {200, 204, 307, 400, 404, 405, 406, 408, 409, 413, 415, 422, 429, 499, 504}
+STATUSES = {200, 204, 307, 400, 404, 405, 406, 408, 409, 413, 415, 422, 429, 499, 504}
 
 
 def problem(case: Case, sent: list[Message]) -> str:
@@ -45,12 +45,15 @@ def _check(case: Case, sent: list[Message]) -> None:
     trailers = _trailers(start, rest)
     bodies = [message.get("body", b"") for message in rest if "body" in message["type"]]
     body = b"".join(bodies)
+    assert not body or case.verb != "HEAD", "a body where there is none for HEAD"
     status = start["status"]
-    assert status in _STATUSES, f"status {status}"
+    assert status in STATUSES, f"status {status}"
     found = dict(headers)
     kind = found.get(b"content-type", b"")
     if (length := found.get(b"content-length")) is not None and case.verb != "HEAD":
         assert int(length) == len(body), f"content-length {length!r} for {len(body)} bytes"
+    if case.verb == "HEAD":
+        return
     if status == 200 and kind.startswith(b"application/grpc-web"):
         _check_web(case, body, is_text=kind.startswith(b"application/grpc-web-text"))
     elif status == 200 and kind == b"application/grpc":
@@ -66,6 +69,7 @@ def _check_headers(headers: Headers) -> None:
         assert not set(name + value) & set(b"\r\n\0"), (
             f"header {name!r} holds a line end: {value!r}"
         )
+        assert value == value.strip(b" \t"), f"header {name!r} has blanks around it: {value!r}"
 
 
 def _trailers(start: Message, rest: list[Message]) -> Headers:
@@ -188,7 +192,7 @@ def _check_event(event: bytes) -> None:
 def _check_failed(value: Any) -> None:
     """The failure that ends a stream."""
     if value is not None:
-        assert value["code"] in _STATUSES, f"a stream ends with {value}"
+        assert value["code"] in STATUSES, f"a stream ends with {value}"
 
 
 def _check_error(status: int, body: bytes) -> None:

@@ -23,7 +23,7 @@ from kitfox.server.runtime import Runtime, start_runtime
 from kitfox.services import Method, Names, build_table
 from tests.conftest import ROOT
 
-__all__ = ["LIMITS", "Target", "started"]
+__all__ = ["LIMITS", "Offer", "Target", "started"]
 
 LIMITS = Server(
     address="127.0.0.1",
@@ -41,14 +41,19 @@ _LIBRARIES = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class Offer:
+    """What can be asked for."""
+
+    methods: tuple[Method, ...]
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target(Offer):
     """A library's application."""
 
     name: str
     app: Application
-    methods: tuple[Method, ...]
-    """What it offers."""
-    models: tuple[str, ...]
     runtime: Runtime
 
     def in_flight(self) -> int:

@@ -3,14 +3,12 @@
 import random
 import subprocess
 import sys
-from typing import Any
 
-from kitfox.server.app import Application
 from kitfox.services.protocols import protocol_methods
 from tests.conftest import ROOT
 from tests.fuzz.cases import Maker
 from tests.fuzz.mutations import mutate_bytes, mutate_json, mutate_message, varint, write_json
-from tests.fuzz.targets import Target
+from tests.fuzz.targets import Offer
 
 
 def test_a_few_thousand_cases_find_nothing() -> None:
@@ -28,15 +26,8 @@ def test_a_few_thousand_cases_find_nothing() -> None:
 
 def test_cases_follow_from_their_seed() -> None:
     """What was found can be shown again."""
-    nothing: Any = None
-    target = Target(
-        name="protocols",
-        app=Application(),
-        methods=tuple(protocol_methods()),
-        models=("one", "two"),
-        runtime=nothing,
-    )
-    first, second, other = (Maker([target], seed) for seed in (4, 4, 5))
+    offer = Offer(methods=tuple(protocol_methods()), models=("one", "two"))
+    first, second, other = (Maker([offer], seed) for seed in (4, 4, 5))
     cases = [first.make(number) for number in range(200)]
     assert cases == [second.make(number) for number in range(200)]
     assert cases != [other.make(number) for number in range(200)]
