@@ -248,8 +248,9 @@ def test_large_answers_that_nobody_takes(server: Victim, protocol: str) -> None:
         streams = []
         for _ in range(80):
             streams.append(client.open(path, headers, body=body))
+            client.read(0.01)
             # Not all at once: what models have just made is bounded by how many run.
-            client.read(0.03)
+            wait_for(lambda: server.in_flight() < UNSENT // size + 3, what="it to be kept or not")
         assert server.memory() < server.before + MUCH
         assert server.pace(3) > 0
         told = [client.answers[one] for one in streams if one in client.ended]
@@ -258,6 +259,79 @@ def test_large_answers_that_nobody_takes(server: Victim, protocol: str) -> None:
             assert len(refused) > UNSENT // size
             assert {one.grpc_status for one in refused} == {8}
         wait_for(lambda: server.in_flight() == 0, what="the others to be given up")
+
+
+SHAPES = ("grpc", "rest", "grpc stream", "rest stream", "rest single")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_answers_that_an_engine_takes_and_nobody_else(server: Victim, shape: str) -> None:
+    """An engine keeps so much of an answer; of all answers it keeps no more than may be unsent."""
+    size, count = 300_000, 400
+    path, headers, body = _asking(shape, size)
+    with server.http2(window=0) as client:
+        streams = []
+        for _ in range(count):
+            streams.append(client.open(path, headers, body=body))
+            client.read(0.01)
+        while client.read(0.5):
+            pass
+        most = 0
+        for _ in range(5):
+            most = max(most, server.memory())
+            server.pace(3)
+        assert most < server.before + MUCH
+        told = [client.answers[one] for one in streams if one in client.ended]
+        refused = [one for one in told if "server.max_unsent_size" in one.text]
+        if shape == "grpc":  # a refusal without a body needs no window
+            assert refused
+            assert {one.grpc_status for one in refused} == {8}
+        # A client that takes its answers gets them, as soon as there is room.
+        client.socket.close()
+    wait_for(lambda: _is_taken(server, path, headers, body), what="room for answers")
+
+
+def _asking(shape: str, size: int) -> tuple[str, list[tuple[str, str]], bytes]:
+    """The request for an answer of so many bytes: its path, its headers, its body."""
+    rest_fields = {"size": size} if shape == "rest" else {"size": size // 10, "count": 10}
+    given = {"inputs": "x", "parameters": rest_fields, "model_id": "plain"}
+    match shape:
+        case "grpc":
+            return ONE, GRPC, frame(request("one", text="x", size=size).SerializeToString())
+        case "grpc stream":
+            fields = request("many", text="x", size=size // 10, count=10)
+            return MANY, GRPC, frame(fields.SerializeToString())
+        case "rest single":
+            text = {"inputs": "x" * 100_000, "model_id": "plain"}
+            lines = json.dumps(text).encode() + b"\n"
+            headers = [("content-type", "application/x-ndjson")]
+            path = ONE_ROUTE.replace("talk", "client-streaming-talk")
+            return path, headers, lines * (size // 100_000)
+        case _:
+            path = ONE_ROUTE if shape == "rest" else MANY_ROUTE
+            return path, JSON, json.dumps(given).encode()
+
+
+def _is_taken(server: Victim, path: str, headers: list[tuple[str, str]], body: bytes) -> bool:
+    with server.http2() as client:
+        answer = client.call(path, headers, body)
+    assert answer.status in (200, 429), answer.text
+    is_whole = len(answer.body) > 250_000
+    assert is_whole or "server.max_unsent_size" in answer.text
+    return is_whole
+
+
+def test_answers_that_are_taken_leave_room_for_others(server: Victim) -> None:
+    """Many times what may be unsent goes through, one after the other and some at a time."""
+    message = frame(request("one", text="x", size=900_000).SerializeToString())
+    with server.http2(window=1 << 24) as client:
+        client.connection.increment_flow_control_window(1 << 24)
+        client.flush()
+        for _ in range(5 * UNSENT // (4 * 900_000)):
+            streams = [client.open(ONE, GRPC, body=message) for _ in range(4)]
+            answers = [client.answer(stream) for stream in streams]
+            assert [answer.grpc_status for answer in answers] == [0] * 4, answers[0].text
+            client.answers.clear()
 
 
 def test_answers_that_nobody_takes_before_leaving(server: Victim) -> None:

@@ -86,7 +86,7 @@ class Exchange:
         found: asyncio.Future[Any] = self._loop.create_future()
         message = self._next()
         if message is None:
-            gone = self._case.leaves or self._is_gone
+            gone = self._case.leaves or self._is_gone or self.is_over
             message = {"type": "http.disconnect"} if gone else _EMPTY
         self._loop.call_soon(_bring, found, message)
         return found

@@ -12,10 +12,12 @@ from urllib.parse import urljoin
 import pytest
 from openapi_spec_validator import validate
 
+from kitfox import config
 from kitfox.data import DataObjectBase, make_dataobject
 from kitfox.models import LoadedModel, ModelManager
 from kitfox.modules import MethodSignature, ModuleBase
 from kitfox.server.documents import Documents
+from kitfox.server.large_answers import LargeAnswers
 from kitfox.services import BodyStyle, Method, Purpose, Route
 from tests.conftest import Server
 
@@ -217,7 +219,8 @@ def test_the_document_names_the_models_that_are_loaded(request_class: type[DataO
 
 
 def documents(methods: list[Method], manager: ModelManager) -> Documents:
-    return Documents(methods, library="kitfox", models=manager)
+    large = LargeAnswers(config.Server())
+    return Documents(methods, library="kitfox", models=manager, large_answers=large)
 
 
 def test_a_document_that_cannot_be_made_is_an_error_that_the_log_explains(

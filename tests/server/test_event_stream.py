@@ -13,8 +13,10 @@ from kitfox import DataObjectBase, dataobject
 from kitfox.config import Server
 from kitfox.errors import InvalidArgument, NotFound
 from kitfox.metrics import CallMetrics, new_registry
+from kitfox.server.asgi import Message
 from kitfox.server.calls import Calls
 from kitfox.server.event_stream import EventStream, stream_format
+from kitfox.server.large_answers import LargeAnswers, Outflow
 from kitfox.server.rest import RestStreamMethod
 from kitfox.services.methods import BodyStyle, Context, Method, Purpose, Route
 from tests.server.rest_calls import JSON, LINES, Answer, Client, call
@@ -488,8 +490,12 @@ def test_a_call_that_ends_while_its_head_is_sent_has_one_head() -> None:
         sent.append(message["type"])
         await asyncio.sleep(0.01)
 
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
     async def run() -> None:
-        stream = EventStream(send, context, ping_seconds=60)
+        outflow = Outflow(LargeAnswers(Server()), gone)
+        stream = EventStream(send, context, outflow=outflow, ping_seconds=60)
         stream.open(stream_format(b""))
         sending = asyncio.create_task(stream.send(b"data"))
         await asyncio.sleep(0)

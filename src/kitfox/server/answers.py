@@ -10,14 +10,23 @@ from typing import Any
 
 import msgspec
 
-from kitfox.errors import Code, FieldError, KitfoxError, ResourceExhausted, ValidationError
-from kitfox.server.asgi import BodyTooLarge, BodyTooSlow, Send
-from kitfox.server.compression import gzipped
+from kitfox.errors import (
+    Cancelled,
+    Code,
+    FieldError,
+    KitfoxError,
+    ResourceExhausted,
+    ValidationError,
+)
+from kitfox.server.asgi import BodyTooLarge, BodyTooSlow, HeaderDict, Send
+from kitfox.server.compression import accepts_gzip, gzipped
 
 __all__ = [
     "HTTP_STATUS",
+    "PLAIN_HEADERS",
     "HeaderList",
     "HeadersTooLarge",
+    "LargeAnswer",
     "Refusal",
     "failure_content",
     "send_body",
@@ -49,6 +58,9 @@ HTTP_STATUS = {
 _TRY_AGAIN = {429, 503}
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _MOST_SHOWN = 256
+
+PLAIN_HEADERS = 2
+"""How many headers an answer has that is no file: its type, and the request's id."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -172,3 +184,50 @@ def _shown(value: object) -> object:
             return value if abs(value) < 1 << 64 else str(value)[:_MOST_SHOWN]
         case _:
             return None
+
+
+class LargeAnswer:
+    """A large answer, as far as it has been sent.
+
+    Args:
+        send: ASGI's.
+        headers: The answer's, but for its length.
+        size: Of the body.
+    """
+
+    def __init__(self, send: Send, headers: HeaderList, *, size: int) -> None:
+        self.is_started = False
+        self._send = send
+        self._headers = headers
+        self._left = size
+
+    def may_pack(self, request: HeaderDict) -> bool:
+        """Whether it may be compressed: it is no file, and its client takes that."""
+        if len(self._headers) != PLAIN_HEADERS:
+            return False
+        self._headers.append((b"vary", b"accept-encoding"))
+        return accepts_gzip(request.get(b"accept-encoding", b""))
+
+    async def pack(self, body: bytes) -> bytes:
+        """The body, compressed."""
+        packed = await gzipped(body)
+        self._headers.append((b"content-encoding", b"gzip"))
+        self._left = len(packed)
+        return packed
+
+    async def send(self, piece: bytes) -> None:
+        """Sends a piece of the body, before the first one the headers."""
+        try:
+            if not self.is_started:
+                self._headers.append((b"content-length", b"%d" % self._left))
+                self.is_started = True
+                await self._send(
+                    {"type": "http.response.start", "status": 200, "headers": self._headers}
+                )
+            self._left -= len(piece)
+            await self._send(
+                {"type": "http.response.body", "body": piece, "more_body": self._left > 0}
+            )
+        except Exception as err:
+            # Whatever class it is: each ASGI server has its own for a client that is gone.
+            raise Cancelled("the client went away") from err

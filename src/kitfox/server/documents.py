@@ -15,9 +15,12 @@ from typing import Any, TypeAlias
 import msgspec
 
 from kitfox import logs
+from kitfox.errors import KitfoxError
 from kitfox.models import ModelManager
+from kitfox.server.answers import LargeAnswer, send_failure
 from kitfox.server.asgi import Endpoint, Headers, Receive, Scope, Send, header, request_id_of
 from kitfox.server.compression import accepts_gzip
+from kitfox.server.large_answers import LARGE, LargeAnswers
 from kitfox.services import Method
 
 __all__ = ["Documents"]
@@ -67,10 +70,19 @@ class Documents:
         methods: What the server answers.
         library: The package that is served, or several with commas between; they are imported.
         models: Whose loaded models are named in examples.
+        large_answers: Sends what is large.
     """
 
-    def __init__(self, methods: Sequence[Method], *, library: str, models: ModelManager) -> None:
+    def __init__(
+        self,
+        methods: Sequence[Method],
+        *,
+        library: str,
+        models: ModelManager,
+        large_answers: LargeAnswers,
+    ) -> None:
         self._methods = methods
+        self._large = large_answers
         self._library = library
         self._models = models
         self._files: dict[str, _Content] = {}
@@ -99,7 +111,7 @@ class Documents:
             text = b"The OpenAPI document cannot be made; the server's log says why.\n"
             await _send(scope, send, 500, {b"content-type": _TEXT}, text)
             return
-        await _send_content(scope, send, content, {})
+        await self._send_content(scope, receive, send, content, {})
 
     async def _document(self) -> _Content:
         loaded = self._models.loaded
@@ -124,7 +136,44 @@ class Documents:
         if content is None:
             content = self._files[path] = await asyncio.to_thread(_read, path)
         headers = {b"content-security-policy": _POLICY.encode()} if path == "/docs" else {}
-        await _send_content(scope, send, content, headers)
+        await self._send_content(scope, receive, send, content, headers)
+
+    async def _send_content(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        content: _Content,
+        extra: Mapping[bytes, bytes],
+    ) -> None:
+        """Sends a document, packed for those that take it, or nothing to those that have it."""
+        packed = accepts_gzip(header(scope["headers"], b"accept-encoding"))
+        # Two representations, two tags.
+        tag = f'"{content.tag}{"-gzip" if packed else ""}"'.encode()
+        headers = {
+            b"etag": tag,
+            b"cache-control": b"no-cache",  # kept, and asked for anew: 304 if it is still the same
+            b"vary": b"accept-encoding",
+            b"x-content-type-options": b"nosniff",
+            **extra,
+        }
+        if tag in _tags(scope["headers"]):
+            await _send(scope, send, 304, headers, b"")
+            return
+        headers[b"content-type"] = content.kind.encode()
+        if packed:
+            headers[b"content-encoding"] = b"gzip"
+        body = content.packed if packed else content.plain
+        if len(body) <= LARGE:
+            await _send(scope, send, 200, headers, body)
+            return
+        lines = [*headers.items(), (b"x-request-id", request_id_of(scope))]
+        answer = LargeAnswer(send, lines, size=len(body))
+        try:
+            await self._large.send(body, answer.send, receive=receive)
+        except KitfoxError as err:
+            if not answer.is_started:
+                await send_failure(send, err, request_id_of(scope).decode())
 
 
 def _read(path: str) -> _Content:
@@ -135,29 +184,6 @@ def _read(path: str) -> _Content:
 def _content(kind: str, plain: bytes) -> _Content:
     tag = hashlib.sha256(plain).hexdigest()[:32]
     return _Content(kind=kind, plain=plain, packed=gzip.compress(plain, mtime=0), tag=tag)
-
-
-async def _send_content(
-    scope: Scope, send: Send, content: _Content, extra: Mapping[bytes, bytes]
-) -> None:
-    """Sends a document, packed for those that take it, or nothing to those that have it."""
-    packed = accepts_gzip(header(scope["headers"], b"accept-encoding"))
-    # Two representations, two tags.
-    tag = f'"{content.tag}{"-gzip" if packed else ""}"'.encode()
-    headers = {
-        b"etag": tag,
-        b"cache-control": b"no-cache",  # kept, and asked for anew: 304 if it is still the same
-        b"vary": b"accept-encoding",
-        b"x-content-type-options": b"nosniff",
-        **extra,
-    }
-    if tag in _tags(scope["headers"]):
-        await _send(scope, send, 304, headers, b"")
-        return
-    headers[b"content-type"] = content.kind.encode()
-    if packed:
-        headers[b"content-encoding"] = b"gzip"
-    await _send(scope, send, 200, headers, content.packed if packed else content.plain)
 
 
 async def _redirect(scope: Scope, receive: Receive, send: Send) -> None:

@@ -100,6 +100,7 @@ def make_endpoints(
             [item for item in table if item.route and item.route.path in routes],
             library=",".join(config.runtime.libraries),
             models=services.models,
+            large_answers=calls.clients.large_answers,
         )
         for path, verbs in documents.endpoints().items():
             routes.setdefault(path, verbs)

@@ -15,6 +15,7 @@ import msgspec
 from kitfox.errors import Cancelled, KitfoxError
 from kitfox.server.answers import failure_content, send_failure
 from kitfox.server.asgi import Send
+from kitfox.server.large_answers import Outflow
 from kitfox.server.media_types import EVENT_STREAM, JSON_LINES
 from kitfox.services.methods import Context, Encode
 
@@ -93,12 +94,16 @@ class EventStream:
     Args:
         send: ASGI's.
         context: The call's; cancelled when a ping meets no client.
+        outflow: Counts what is sent.
         ping_seconds: How long a silence may be.
     """
 
-    def __init__(self, send: Send, context: Context, *, ping_seconds: float) -> None:
+    def __init__(
+        self, send: Send, context: Context, *, outflow: Outflow, ping_seconds: float
+    ) -> None:
         self._send = send
         self._context = context
+        self._outflow = outflow
         self._format = _EVENTS
         self._ping_seconds = ping_seconds
         self._started = False
@@ -119,10 +124,11 @@ class EventStream:
 
         Raises:
             Cancelled: The client went away.
+            ResourceExhausted: Clients take too little of what is sent to them.
         """
         if self._ping is not None:
             await asyncio.wait({self._ping})
-        await self._write(events)
+        await self._outflow.send(events, self._write)
 
     async def fail(self, failure: KitfoxError) -> None:
         """Ends the answer with a failure; in vain if nobody is there to read it."""
@@ -144,6 +150,7 @@ class EventStream:
 
     def close(self) -> None:
         """Sends no more pings."""
+        self._outflow.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._ping is not None:

@@ -42,7 +42,7 @@ from kitfox.server.framing import (
     unframe,
 )
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
-from kitfox.server.large_answers import LARGE, LargeAnswers
+from kitfox.server.large_answers import LARGE, LargeAnswers, Outflow
 from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.services.methods import (
     Encode,
@@ -246,7 +246,7 @@ class GrpcMethod(_Endpoint):
                     # What it was made of is not kept as long as it is sent.
                     del body, fields, result
                     answer = _Answer(send, head, [])
-                    await answer.send_large(payload, self._calls.large_answers)
+                    await answer.send_large(payload, self._calls.large_answers, receive)
         except Exception as err:  # noqa: BLE001 -- the edge of a request
             payload = b""  # not kept while nobody takes what is sent now
             if reply is not None and not reply.claim():
@@ -331,6 +331,7 @@ class GrpcStreamMethod(_Endpoint):
             await _answer_other(self, head, scope, receive, send)
             return
         answer = _Answer(send, head, self._acknowledgement)
+        outflow = Outflow(self._calls.large_answers, receive)
         try:
             head.set_deadline()
             with self._calls.open(head.context) as call:
@@ -338,22 +339,26 @@ class GrpcStreamMethod(_Endpoint):
                     await answer.start()
                     # An ASGI server holds the headers back until there is something of the body.
                     await answer.send(b"")
-                await self._run(head, receive, call, answer)
+                await self._run(head, receive, call, answer, outflow)
         except Exception as err:  # noqa: BLE001 -- the edge of a request
             failure = self._failure(err, head)
             self._count(failure.code, head, started)
             await answer.end(failure.code, failure.message, _details(failure, head))
             return
+        finally:
+            outflow.close()
         self._count(Code.OK, head, started)
         await answer.end(Code.OK, "")
 
-    async def _run(self, head: _Head, receive: Receive, call: Call, answer: "_Answer") -> None:
+    async def _run(
+        self, head: _Head, receive: Receive, call: Call, answer: "_Answer", outflow: Outflow
+    ) -> None:
         requests = self._requests(head, receive, call)
         encode = self._compressed if head.compresses else self._framed
         batches = self._handler(requests, head.context, decode=self._decode, encode=encode)
         async with aclosing(requests), aclosing(batches):
             async for batch in batches:
-                await answer.send(b"".join(batch))
+                await outflow.send(b"".join(batch), answer.send)
 
     def _requests(self, head: _Head, receive: Receive, call: Call) -> AsyncGenerator[bytes, None]:
         if not self._method.input_streaming:
@@ -397,12 +402,13 @@ class _Answer:
         self._metadata = metadata
         self._started = False
 
-    async def send_large(self, payload: bytes, large: LargeAnswers) -> None:
+    async def send_large(self, payload: bytes, large: LargeAnswers, receive: Receive) -> None:
         """Sends a large message piece by piece."""
         if self._head.compresses:
-            await large.send(payload, self.send, pack=_packed)
+            await large.send(payload, self.send, receive=receive, pack=_packed)
         else:
-            await large.send(payload, self.send, head=FRAME_HEAD.pack(0, len(payload)))
+            head = FRAME_HEAD.pack(0, len(payload))
+            await large.send(payload, self.send, receive=receive, head=head)
 
     async def start(self) -> None:
         """Sends the headers."""

@@ -10,17 +10,19 @@ from contextlib import suppress
 from typing import Any
 
 from kitfox.config import Server
-from kitfox.errors import Cancelled, Code
+from kitfox.errors import Code
 from kitfox.metrics import CallMetrics
 from kitfox.server.answers import (
+    PLAIN_HEADERS,
     HeaderList,
+    LargeAnswer,
     Refusal,
     send_failure,
     send_packed,
 )
-from kitfox.server.asgi import HeaderDict, Message, Receive, Scope, Send, header_dict
+from kitfox.server.asgi import Message, Receive, Scope, Send, header_dict
 from kitfox.server.calls import Calls
-from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip, gzipped
+from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip
 from kitfox.server.file_answers import file_answer
 from kitfox.server.large_answers import LARGE
 from kitfox.server.media_types import JSON, choose
@@ -39,8 +41,6 @@ __all__ = [
 
 _CONTENT_TYPE = (b"content-type", JSON)
 _ANYTHING = (None, b"*/*", JSON)
-# The type and the request's id: the answer is no file.
-_PLAIN_HEADERS = 2
 
 
 def rest_endpoint(
@@ -98,7 +98,7 @@ class RestMethod(RestEndpoint):
         headers = header_dict(scope)
         context = self._context(scope, headers)
         answer_headers, payload = [_CONTENT_TYPE], b""
-        large: _LargeAnswer | None = None
+        large: LargeAnswer | None = None
         reply: Reply[Context] | None = None
         try:
             if headers.get(b"accept") not in _ANYTHING:
@@ -124,9 +124,11 @@ class RestMethod(RestEndpoint):
                     # What it was made of is not kept as long as it is sent.
                     del fields, result
                     answer_headers.append((b"x-request-id", context.request_id.encode()))
-                    large = _LargeAnswer(send, answer_headers, size=len(payload))
+                    large = LargeAnswer(send, answer_headers, size=len(payload))
                     work = large.pack if large.may_pack(headers) else None
-                    await self._calls.large_answers.send(payload, large.send, pack=work)
+                    await self._calls.large_answers.send(
+                        payload, large.send, receive=receive, pack=work
+                    )
         except Exception as err:  # noqa: BLE001 -- the edge of a request
             payload = b""  # not kept while nobody takes what is sent now
             if reply is not None and not reply.claim():
@@ -142,7 +144,7 @@ class RestMethod(RestEndpoint):
             return
         answer_headers.append((b"x-request-id", context.request_id.encode()))
         try:
-            if len(payload) < WORTH_COMPRESSING or len(answer_headers) != _PLAIN_HEADERS:
+            if len(payload) < WORTH_COMPRESSING or len(answer_headers) != PLAIN_HEADERS:
                 # `send_body`, without a further coroutine for the many small answers.
                 for message in _whole_answer(answer_headers, payload):
                     await send(message)
@@ -170,44 +172,3 @@ def _whole_answer(headers: HeaderList, payload: bytes) -> tuple[Message, Message
     headers.append((b"content-length", b"%d" % len(payload)))
     start = {"type": "http.response.start", "status": 200, "headers": headers}
     return start, {"type": "http.response.body", "body": payload, "more_body": False}
-
-
-class _LargeAnswer:
-    """A large answer, as far as it has been sent."""
-
-    def __init__(self, send: Send, headers: HeaderList, *, size: int) -> None:
-        self.is_started = False
-        self._send = send
-        self._headers = headers
-        self._left = size
-
-    def may_pack(self, request: HeaderDict) -> bool:
-        """Whether it may be compressed: it is no file, and its client takes that."""
-        if len(self._headers) != _PLAIN_HEADERS:
-            return False
-        self._headers.append((b"vary", b"accept-encoding"))
-        return accepts_gzip(request.get(b"accept-encoding", b""))
-
-    async def pack(self, body: bytes) -> bytes:
-        """The body, compressed."""
-        packed = await gzipped(body)
-        self._headers.append((b"content-encoding", b"gzip"))
-        self._left = len(packed)
-        return packed
-
-    async def send(self, piece: bytes) -> None:
-        """Sends a piece of the body, before the first one the headers."""
-        try:
-            if not self.is_started:
-                self._headers.append((b"content-length", b"%d" % self._left))
-                self.is_started = True
-                await self._send(
-                    {"type": "http.response.start", "status": 200, "headers": self._headers}
-                )
-            self._left -= len(piece)
-            await self._send(
-                {"type": "http.response.body", "body": piece, "more_body": self._left > 0}
-            )
-        except Exception as err:
-            # Whatever class it is: each ASGI server has its own for a client that is gone.
-            raise Cancelled("the client went away") from err

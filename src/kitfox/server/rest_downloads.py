@@ -11,6 +11,7 @@ from kitfox.server.answers import send_failure
 from kitfox.server.asgi import Receive, Scope, Send, header_dict
 from kitfox.server.calls import Calls
 from kitfox.server.file_answers import disposition
+from kitfox.server.large_answers import Outflow
 from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import SingleRequest
 from kitfox.services.methods import Context, Method, StreamHandler
@@ -51,7 +52,7 @@ class RestDownloadMethod(RestEndpoint):
         started = time.perf_counter()
         headers = header_dict(scope)
         context = self._context(scope, headers)
-        answer = _File(send, context)
+        answer = _File(send, context, Outflow(self._calls.large_answers, receive))
         try:
             self._set_deadline(context, headers)
             with self._calls.open(context) as call:
@@ -65,6 +66,8 @@ class RestDownloadMethod(RestEndpoint):
             with suppress(Exception):  # nobody may be there to read it
                 await send_failure(send, failure, context.request_id)
             return
+        finally:
+            answer.close()
         self._metrics.count(self._method.name, Code.OK, context.model_id, started)
         with suppress(Exception):
             await answer.end()
@@ -81,9 +84,10 @@ class RestDownloadMethod(RestEndpoint):
 class _File:
     """The answer to one call, as far as it has been sent."""
 
-    def __init__(self, send: Send, context: Context) -> None:
+    def __init__(self, send: Send, context: Context, outflow: Outflow) -> None:
         self._send = send
         self._context = context
+        self._outflow = outflow
         self._name = ""
         self.has_started = False
 
@@ -95,6 +99,13 @@ class _File:
 
     async def send(self, piece: bytes) -> None:
         """Sends a piece."""
+        await self._outflow.send(piece, self._write)
+
+    def close(self) -> None:
+        """Nothing more will be sent."""
+        self._outflow.close()
+
+    async def _write(self, piece: bytes) -> None:
         try:
             if not self.has_started:
                 self.has_started = True

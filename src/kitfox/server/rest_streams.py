@@ -11,11 +11,12 @@ from urllib.parse import parse_qs
 from kitfox.config import Server
 from kitfox.errors import Code, InvalidArgument, KitfoxError, ValidationError
 from kitfox.metrics import CallMetrics
-from kitfox.server.answers import Refusal, send_body, send_failure
+from kitfox.server.answers import HeaderList, LargeAnswer, Refusal, send_body, send_failure
 from kitfox.server.asgi import HeaderDict, Receive, Scope, Send, header_dict
 from kitfox.server.calls import Call, Calls
 from kitfox.server.event_stream import PING_SECONDS, EventStream, StreamFormat, stream_format
 from kitfox.server.json_lines import JsonLines
+from kitfox.server.large_answers import LARGE, LargeAnswers, Outflow
 from kitfox.server.media_types import (
     EVENT_STREAM,
     FORM,
@@ -67,10 +68,13 @@ class RestStreamMethod(RestEndpoint):
         started = time.perf_counter()
         headers = header_dict(scope)
         context = self._context(scope, headers)
+        large = self._calls.large_answers
         answer: EventStream | _SingleAnswer = (
-            EventStream(send, context, ping_seconds=self._ping_seconds)
+            EventStream(
+                send, context, outflow=Outflow(large, receive), ping_seconds=self._ping_seconds
+            )
             if self._method.output_streaming
-            else _SingleAnswer(send, context)
+            else _SingleAnswer(send, receive, context, large)
         )
         try:
             kind = self._answer_type(headers)
@@ -201,31 +205,44 @@ class _Lines(AsyncIterator[bytes]):
 class _SingleAnswer:
     """The answer to a call with a stream of requests and a single result."""
 
-    def __init__(self, send: Send, context: Context) -> None:
+    def __init__(
+        self, send: Send, receive: Receive, context: Context, large_answers: LargeAnswers
+    ) -> None:
         self._send = send
+        self._receive = receive
         self._context = context
+        self._large_answers = large_answers
         self._result = b""
+        self._large: LargeAnswer | None = None
 
     def open(self, form: StreamFormat) -> None:
         """Nothing to do: it is always JSON."""
 
     async def send(self, result: bytes) -> None:
-        """Keeps the result."""
-        self._result = result
+        """Keeps the result until nothing more can fail; sends it if it is large."""
+        if len(result) <= LARGE:
+            self._result = result
+            return
+        self._large = LargeAnswer(self._send, self._headers(), size=len(result))
+        await self._large_answers.send(result, self._large.send, receive=self._receive)
 
     async def fail(self, failure: KitfoxError) -> None:
         """Sends a failure; in vain if nobody is there to read it."""
-        with suppress(Exception):
-            await send_failure(self._send, failure, self._context.request_id)
+        if self._large is None or not self._large.is_started:
+            with suppress(Exception):
+                await send_failure(self._send, failure, self._context.request_id)
 
     async def end(self) -> None:
         """Sends the result; in vain if nobody is there to read it."""
-        headers = [_CONTENT_TYPE, (b"x-request-id", self._context.request_id.encode())]
-        with suppress(Exception):
-            await send_body(self._send, 200, headers, self._result)
+        if self._large is None:
+            with suppress(Exception):
+                await send_body(self._send, 200, self._headers(), self._result)
 
     def close(self) -> None:
         """Nothing to do."""
+
+    def _headers(self) -> HeaderList:
+        return [_CONTENT_TYPE, (b"x-request-id", self._context.request_id.encode())]
 
 
 def _model_id(scope: Scope, headers: HeaderDict) -> str:
