@@ -118,9 +118,13 @@ def test_paths_that_are_no_text(server: Victim, verb: str) -> None:
             first = other.answer(is_head=verb == "HEAD")
         with server.http2() as client:
             call = client.answer(client.open(path, GRPC, body=frame(b""), verb=verb))
+        with server.http2() as client:
+            web = [("content-type", "application/grpc-web+proto")]
+            page = client.answer(client.open(path, web, body=frame(b""), verb=verb))
         is_right = first is not None and {answer.status, first.status} <= {400, 404, 405}
         is_right = is_right and (call.status == 400 or call.grpc_status in (INVALID, UNIMPLEMENTED))
-        return "" if is_right else f"{answer} {first} {call}"
+        is_right = is_right and page.status in (200, 400)
+        return "" if is_right else f"{answer} {first} {call} {page}"
 
     all_at_once(play, PATHS)
 

@@ -93,6 +93,7 @@ def local_replies(options: Options) -> dict[str, Any]:
                 "filter": {"and_filter": {"filters": [_GRPC, occasion]}},
                 "body_format_override": _text(reply.text),
                 "headers_to_add": [_grpc_status(reply.code), _IDENTITY],
+                **_status(reply.status),
             },
             {"filter": occasion, **_refusal(reply.text), **_status(reply.status)},
         ]
