@@ -70,7 +70,7 @@ def test_with_a_server(server: ManagedServer, tmp_path: Path) -> None:
     assert server.ask("fox").status == 404
 
 
-def test_what_is_too_large_for_a_request_goes_into_the_folder(
+def test_what_is_too_large_for_a_request_goes_in_pieces(
     server: ManagedServer, tmp_path: Path
 ) -> None:
     large = model(tmp_path / "large", "Large")
@@ -86,15 +86,17 @@ def test_what_is_too_large_for_a_request_goes_into_the_folder(
         "promote whale 2",
         f"deploy whale {large}",
         f"deploy orca {large} --url {server.url}",
+        f"deploy .orca {large}",
     )
     texts = [text for _, text in done]
-    assert [code for code, _ in done] == [0, 0, 0, 1, 1], done
+    assert [code for code, _ in done] == [0, 0, 0, 1, 0, 1], done
     assert has(texts[0], "state ready")
     assert has(texts[1], "model_id whale@2", "state available")
     assert has(texts[2], "version 2", "state ready")
     assert "already exists" in texts[3]
-    assert "server.max_message_size" in texts[4]
-    assert server.greeting("whale") == "Large"
+    assert has(texts[4], "model_id orca", "state ready")
+    assert "expected a name that does not begin with '.'" in texts[5]
+    assert server.greeting("whale") == server.greeting("orca") == "Large"
 
 
 def test_without_a_server(server: ManagedServer, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ _RARE = {
     Purpose.TRAINING_PIN: 0.1,
     Purpose.TRAINING_DELETE: 0.1,
     Purpose.TRAINING_DOWNLOAD: 0.1,
+    Purpose.MODEL_UPLOAD: 0.1,
     Purpose.JOB_START: 0.03,
     Purpose.JOB_STATUS: 0.03,
     Purpose.JOB_RESULT: 0.03,

@@ -13,13 +13,14 @@ from kitfox.config import Config
 from kitfox.errors import FailedPrecondition, ModelNotFound
 from kitfox.models import ModelEntry, open_store
 from kitfox.modules import extract
-from kitfox.modules.archive import find_model_folder
+from kitfox.modules.archive import find_model_folder, iterate_archive
 from kitfox.services import import_library
 from kitfox.services.trainings import open_trainings
 
-__all__ = ["LocalModels", "files_of", "upload_size"]
+__all__ = ["LocalModels", "archive_of", "files_of", "upload_size"]
 
 _NAME_BYTES = 200
+_PIECE = 1 << 18
 
 
 class LocalModels:
@@ -100,6 +101,16 @@ def files_of(path: Path) -> list[dict[str, str]]:
         ]
     with tempfile.TemporaryDirectory() as folder:
         return files_of(Path(find_model_folder(extract(path, Path(folder) / "model"))))
+
+
+def archive_of(path: Path) -> Iterator[bytes]:
+    """The pieces of a zip file of a folder, or of one that there is, as `Upload` takes them."""
+    if path.is_dir():
+        yield from iterate_archive(path)
+        return
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def upload_size(path: Path) -> int:

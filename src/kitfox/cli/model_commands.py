@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["models"]
 
+_SMALL = 1024 * 1024
+"""Bytes of a request below which a model is sent in one, as servers of caikit take it."""
+
 models = typer.Typer(
     help="Look at models, load them, change their versions.", invoke_without_command=True
 )
@@ -159,22 +162,20 @@ def deploy(
     config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
-    """Adds a model, or with NAME@VERSION a version of one; without a server, to the models folder.
-
-    What is too large for one request goes into the models folder, too, and is loaded from there.
-    """
+    """Adds a model, or with NAME@VERSION a version; without a server, to the models folder."""
     from kitfox.cli.listings import show_model
-    from kitfox.cli.local_models import LocalModels, files_of, upload_size
+    from kitfox.cli.local_models import LocalModels, archive_of, files_of, upload_size
+    from kitfox.cli.server_calls import row_of
     from kitfox.services import Purpose
 
     settings = config.load(*config_files)
     if (server := _server(settings, url)) is None:
         show_model(LocalModels(settings).deploy(model, path))
-    elif url or upload_size(path) < settings.server.max_message_size:
+    elif upload_size(path) < min(_SMALL, settings.server.max_message_size):
         show_model(server.manage(Purpose.DEPLOY, model_id=model, model_files=files_of(path)))
     else:
-        # By the same configuration: so the folder is the one that the server reads.
-        LocalModels(settings).deploy(model, path)
+        upload = row_of(server.table, Purpose.MODEL_UPLOAD)
+        server.send_file(upload, archive_of(path), model_id=model)
         purpose = Purpose.MODEL_SHOW if "@" in model else Purpose.MODEL_LOAD
         show_model(server.manage(purpose, model_id=model))
 

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,7 @@ _UNSAID: tuple[Any, ...] = ("", None, [])
 _SILENCE = 60.0
 """Seconds after which a server that says nothing counts as gone; it says something every 15."""
 _PIECE = 1 << 18
-_UNAVAILABLE = 503
+_OK, _UNAVAILABLE = 200, 503
 
 
 class ServerCalls:
@@ -105,6 +105,46 @@ class ServerCalls:
         with self._open(self._request(method, fields, {}), timeout=_SILENCE) as answer:
             yield from _read(partial(answer.read, _PIECE))
 
+    def send_file(self, method: Method, pieces: Iterator[bytes], **fields: str) -> Any:
+        """Calls a method that takes a file, with the file as it is read.
+
+        Args:
+            method: A row of the table.
+            pieces: Of the file.
+            fields: The other fields of its request.
+
+        Raises:
+            Unavailable: The server is not there, or went away in the middle.
+            KitfoxError: It refuses the file.
+        """
+        route = method.route
+        assert route is not None, method.name  # noqa: S101 -- chosen for its route
+        address = urllib.parse.urlsplit(self._url)
+        connection = (
+            http.client.HTTPConnection(address.netloc)
+            if self._tls is None
+            else http.client.HTTPSConnection(address.netloc, context=self._tls)
+        )
+        path = f"{address.path}{route.path}?{urllib.parse.urlencode(fields)}"
+        with closing(connection):
+            try:
+                connection.putrequest(route.verb, path)
+                connection.putheader("content-type", "application/zip")
+                connection.putheader("transfer-encoding", "chunked")
+                connection.endheaders()
+                # Not by `urllib`, which would lose an answer that comes before the end.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    for piece in pieces:
+                        connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    connection.send(b"0\r\n\r\n")
+                answer = connection.getresponse()
+                text = answer.read()
+            except (OSError, http.client.HTTPException) as err:
+                raise Unavailable(f"{self._url}: the upload was broken off: {err}") from err
+        if answer.status != _OK:
+            raise KitfoxError(_reason(answer.status, text))
+        return json.loads(text)
+
     def attend(self) -> AbstractContextManager[bool]:
         """Nothing to do: the server runs its trainings."""
         return nullcontext(False)
@@ -136,7 +176,7 @@ class ServerCalls:
         try:
             return urllib.request.urlopen(request, context=self._tls, timeout=timeout)  # noqa: S310 -- as above
         except urllib.error.HTTPError as err:
-            raise KitfoxError(_reason(err)) from err
+            raise KitfoxError(_reason(err.code, err.read())) from err
         except (urllib.error.URLError, OSError, http.client.HTTPException) as err:
             reason = getattr(err, "reason", "") or str(err) or type(err).__name__
             raise Unavailable(
@@ -178,12 +218,12 @@ def choose(methods: dict[str, Method], wanted: str, what: str) -> Method:
     raise InvalidArgument(f"{what} {wanted!r}: expected one of: {known}")
 
 
-def _reason(err: urllib.error.HTTPError) -> str:
-    text = err.read().decode(errors="replace")
+def _reason(status: int, body: bytes) -> str:
+    text = body.decode(errors="replace")
     try:
         return _details(json.loads(text))
     except (ValueError, AttributeError):
-        return f"HTTP {err.code}: {text[:200]}"
+        return f"HTTP {status}: {text[:200]}"
 
 
 def _details(body: dict[str, Any]) -> str:

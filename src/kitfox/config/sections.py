@@ -280,6 +280,16 @@ class Models(Section, frozen=True):
     remote: list[str] = []
     remote_seconds: Annotated[float, msgspec.Meta(gt=0)] = 20
     cache_dir: str = "model_cache"
+    max_upload_size: int | str = "16GiB"
+
+    @property
+    def upload_bytes(self) -> int:
+        """The most bytes of a model that is uploaded as an archive, as a number.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        return parse_bytes(self.max_upload_size, "models.max_upload_size")
 
     @property
     def budget_bytes(self) -> int:

@@ -58,8 +58,9 @@ class Answers:
 
     def of(self, method: Method, route: Route) -> JsonSchema:
         """The answers of a route by status code."""
-        codes = _OF_QUERIES if route.style is BodyStyle.QUERY else _OF_BODIES
-        if method.purpose is Purpose.DEPLOY:
+        has_body = method.is_upload or route.style is not BodyStyle.QUERY
+        codes = _OF_BODIES if has_body else _OF_QUERIES
+        if method.purpose in (Purpose.DEPLOY, Purpose.MODEL_UPLOAD):
             codes = tuple(sorted((*codes, "409")))
         if method.purpose in _RUNS_MODELS:
             codes = (*codes, "default")

@@ -40,6 +40,8 @@ class Bodies:
         """The body of a route; none where there are query parameters."""
         for cls, remarks in remarks_by_class(method).items():
             self._schemas.remark(cls, remarks)
+        if method.is_upload:
+            return {"content": {"application/zip": {"schema": dict(_BINARY)}}, "required": True}
         if route.style is BodyStyle.QUERY:
             return None
         if route.style is BodyStyle.MESSAGE:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, TypedDict
 
-from kitfox.data import DataObjectBase
-from kitfox.data.schema import Shape
+from kitfox.data.schema import Kind, Shape
 from kitfox.export._answers import Answers
 from kitfox.export._bodies import Bodies
 from kitfox.export._descriptions import description_of, implementations_of, summary_of
@@ -123,7 +122,7 @@ class _Document:
             "tags": [method.service.rpartition(".")[2]],
         }
         if route.style is BodyStyle.QUERY:
-            parameters = self._parameters(method.request)
+            parameters = self._parameters(method)
             if parameters:
                 operation["parameters"] = parameters
         if route.style is BodyStyle.STREAM:
@@ -139,7 +138,8 @@ class _Document:
             return _merged(operation, extra)
         return operation
 
-    def _parameters(self, request: type[DataObjectBase]) -> list[JsonSchema]:
+    def _parameters(self, method: Method) -> list[JsonSchema]:
+        """The fields of a query; the file of an upload is the body."""
         return [
             {
                 "name": field.name,
@@ -147,7 +147,8 @@ class _Document:
                 "required": field.shape is not Shape.LIST and not field.nullable,
                 "schema": _without_null(self._schemas.field(field, Form.REQUEST)),
             }
-            for field in fields_of(request).values()
+            for field in fields_of(method.request).values()
+            if not (method.is_upload and field.value.kind is Kind.BYTES)
         ]
 
 

@@ -5,6 +5,7 @@ from kitfox.models.execution import Execution, InThreads, Submit
 from kitfox.models.executor import Executor, Finish, ThreadExecutor, make_call
 from kitfox.models.failures import LoadFailure
 from kitfox.models.identity import files_at
+from kitfox.models.incoming import IncomingModel, UploadTooLarge
 from kitfox.models.inspection import ModelEntry
 from kitfox.models.item_streams import Item, ItemStreams
 from kitfox.models.loaded import LoadedModel
@@ -28,6 +29,7 @@ __all__ = [
     "Executor",
     "Finish",
     "InThreads",
+    "IncomingModel",
     "Item",
     "ItemStreams",
     "LoadFailure",
@@ -48,6 +50,7 @@ __all__ = [
     "StreamPlaces",
     "Submit",
     "ThreadExecutor",
+    "UploadTooLarge",
     "check_model_id",
     "collect",
     "files_at",

@@ -89,6 +89,7 @@ def write_files(files: dict[str, bytes] | Path, folder: Path) -> Path:
     elif isinstance(files, Path):
         _check_depth(files)
         model = Path(find_model_folder(extract(files, folder)))
+        check_files(model)
     else:
         model = folder
         folder.mkdir()

@@ -6,13 +6,17 @@ be a plain name before any file call. All of this waits for the disk: call it in
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from kitfox.errors import AlreadyExists, InvalidArgument, ModelNotFound, NotFound
 from kitfox.models.deployment import ModelFiles, check_files, copy_model, write_files
+from kitfox.models.incoming import IncomingModel
 from kitfox.models.inspection import ModelEntry, inspect_model, settled, stray_link
 from kitfox.models.load_notes import LoadNotes
 from kitfox.models.reference import ModelReference
@@ -65,6 +69,7 @@ class ModelStore:
         find_remote: Asked for models that are nowhere here.
         write_detection: Seconds between the two looks that tell whether a model without a manifest
             is being written; 0: there is one look.
+        upload_limit: The most bytes of a model that comes as an archive, packed and unpacked.
     """
 
     def __init__(
@@ -74,7 +79,9 @@ class ModelStore:
         find_elsewhere: Callable[[str], Path | None] | None = None,
         find_remote: RemoteModels | None = None,
         write_detection: float = 0.0,
+        upload_limit: int = sys.maxsize,
     ) -> None:
+        self._upload_limit = upload_limit
         self.root = root
         self._find_elsewhere = find_elsewhere
         self._find_remote = find_remote
@@ -247,6 +254,30 @@ class ModelStore:
             seal(model, version=reference.version or None)
             self._put_in_place(model, model_id, reference)
         return self.describe(model_id)
+
+    @contextmanager
+    def receive(self, model_id: str) -> Iterator[IncomingModel]:
+        """Takes a model that comes as a zip file in pieces; to be published within.
+
+        Args:
+            model_id: `name` or `name@version`.
+
+        Raises:
+            InvalidArgument: The id cannot be used.
+            AlreadyExists: There is such a model.
+            FailedPrecondition: The models folder may not be written.
+        """
+        if not model_id:
+            raise InvalidArgument("Must provide model_id")
+        self._refuse_existing(model_id, ModelReference.parse(model_id))
+        with (
+            explaining(f"upload model {model_id}"),
+            self._work.staging(self._versions.redo) as folder,
+        ):
+            archive = folder / "upload.zip"
+            yield IncomingModel(
+                archive, limit=self._upload_limit, publish=partial(self.deploy, model_id, archive)
+            )
 
     def prepare(self, name: str, version: str) -> tuple[Path, bool]:
         """Where a version lies that is to be promoted; a trained model becomes a version by it.

@@ -32,4 +32,5 @@ def open_store(
         find_elsewhere=find_elsewhere,
         find_remote=RemoteStores(remote, Path(config.models.cache_dir)) if remote else None,
         write_detection=config.runtime.lazy_load_write_detection_period_seconds or 0,
+        upload_limit=config.models.upload_bytes,
     )

@@ -18,6 +18,7 @@ from kitfox.errors import (
     ResourceExhausted,
     ValidationError,
 )
+from kitfox.models import UploadTooLarge
 from kitfox.server.asgi import BodyTooLarge, BodyTooSlow, HeaderDict, Send
 from kitfox.server.compression import accepts_gzip, gzipped
 
@@ -149,6 +150,7 @@ def _pause(failure: KitfoxError) -> int:
 _STATUS_BY_CLASS = {
     ValidationError: 422,
     BodyTooLarge: 413,
+    UploadTooLarge: 413,
     BodyTooSlow: 408,
     HeadersTooLarge: 431,
 }

@@ -30,6 +30,7 @@ from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.server.rest_downloads import RestDownloadMethod
 from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import RestStreamMethod
+from kitfox.server.rest_uploads import RestUploadMethod
 from kitfox.services.methods import Context, Finished, Handler, Method, StreamHandler
 
 __all__ = [
@@ -54,6 +55,7 @@ def rest_endpoint(
     """The endpoint of a method that has a route, with streams or without."""
     kind: Any = RestStreamMethod if method.is_streaming else RestMethod
     kind = RestDownloadMethod if method.is_download else kind
+    kind = RestUploadMethod if method.is_upload else kind
     made: RestMethod | RestStreamMethod | RestDownloadMethod = kind(
         method, handler, settings=settings, calls=calls, metrics=metrics
     )

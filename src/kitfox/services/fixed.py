@@ -22,6 +22,7 @@ from kitfox.interfaces.runtime.management import (
     ListModelsResponse,
     ModelDescription,
     ModelIdRequest,
+    ModelPart,
     PromoteModelRequest,
     QuarantineResponse,
     RollBackModelRequest,
@@ -155,6 +156,18 @@ def management_methods(prefix: str) -> list[Method]:
             ("POST", "/reload"),
             "Loads a model anew; the old one serves until the new one is ready.",
         ),
+        replace(
+            row(
+                "Upload",
+                Purpose.MODEL_UPLOAD,
+                (ModelPart, ModelInfo),
+                ("POST", "/upload"),
+                "Adds a model, or with `name@version` a version, from a zip file of any size.",
+                style=BodyStyle.QUERY,
+            ),
+            input_streaming=True,
+            is_upload=True,
+        ),
         row(
             "Promote",
             Purpose.MODEL_PROMOTE,
@@ -280,9 +293,10 @@ def _rows(service: str, place: str) -> Callable[..., Method]:
         types: tuple[type[DataObjectBase], type[DataObjectBase]],
         route: tuple[str, str],
         description: str,
+        style: BodyStyle | None = None,
     ) -> Method:
         verb, path = route
-        style = BodyStyle.QUERY if verb == "GET" else BodyStyle.MESSAGE
+        style = style or (BodyStyle.QUERY if verb == "GET" else BodyStyle.MESSAGE)
         return _row(
             (service, name, purpose),
             types,

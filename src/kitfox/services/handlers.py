@@ -33,6 +33,7 @@ from kitfox.services.job_states import WIRE_STATES
 from kitfox.services.management import SIZE_FACTOR, Deployment, ModelManagement
 from kitfox.services.methods import Context, Handler, Method, Purpose, StreamHandler
 from kitfox.services.model_mesh import ModelMesh
+from kitfox.services.model_upload import ModelUpload
 from kitfox.services.reflection import Descriptions, Reflection
 from kitfox.services.training_download import TrainingDownload
 from kitfox.services.training_events import TrainingEvents
@@ -298,6 +299,8 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
             return Information(models, services.versions).models
         case Purpose.DEPLOY:
             return Deployment(models).deploy
+        case Purpose.MODEL_UPLOAD:
+            return ModelUpload(models)
         case Purpose.UNDEPLOY:
             return Deployment(models).undeploy
         case Purpose.TRAINING:

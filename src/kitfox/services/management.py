@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import datetime
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kitfox.data import DataObjectBase
@@ -53,7 +54,11 @@ class Deployment:
         files = [
             (file.filename or "", file.data or b"") for file in fields.get("model_files") or []
         ]
-        entry = await asyncio.to_thread(self._models.store.deploy, model_id, files)
+        return await self.publish(model_id, partial(self._models.store.deploy, model_id, files))
+
+    async def publish(self, model_id: str, publish: Callable[[], ModelEntry]) -> ModelInfo:
+        """Tells of a model that is published, in a thread; it is loaded after the answer."""
+        entry = await asyncio.to_thread(publish)
         if not ModelReference.parse(model_id).version:
             load = asyncio.ensure_future(self._models.load(model_id))
             self._loads.add(load)

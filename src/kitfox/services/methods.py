@@ -152,6 +152,8 @@ class Purpose(enum.Enum):
     """What models are loaded."""
     DEPLOY = "deploy"
     """Add a model."""
+    MODEL_UPLOAD = "model upload"
+    """Add a model from an archive that comes in pieces."""
     UNDEPLOY = "undeploy"
     """Remove a model."""
     MODEL_LIST = "model list"
@@ -241,6 +243,9 @@ class Method:
     """Whether the answer is a stream of responses."""
     is_download: bool = False
     """Whether REST answers with a file, of which the responses are the pieces."""
+    is_upload: bool = False
+    """Whether REST takes a file, of which the requests are the pieces, and the other fields as
+    query parameters."""
     route: Route | None = None
     """The REST route; None when there is gRPC only."""
     task: type[TaskBase] | None = None

@@ -12,6 +12,7 @@ __all__ = [
     "ListModelsResponse",
     "ModelDescription",
     "ModelIdRequest",
+    "ModelPart",
     "PromoteModelRequest",
     "QuarantineResponse",
     "QuarantinedRequest",
@@ -41,6 +42,15 @@ class ModelIdRequest(DataObjectBase):
 
     model_id: Annotated[str, FieldNumber(1)]
     """A name, `name@version`, or the id of a training."""
+
+
+@dataobject(package=_PACKAGE)
+class ModelPart(DataObjectBase):
+    """A piece of a zip file with a model's folder; over REST the pieces are the body."""
+
+    model_id: Annotated[str | None, FieldNumber(1)]
+    """The model, or with `name@version` a version; in the first piece."""
+    data: Annotated[bytes | None, FieldNumber(2)]
 
 
 @dataobject(package=_PACKAGE)
