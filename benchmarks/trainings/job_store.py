@@ -76,8 +76,11 @@ def listed(folder: Path) -> dict[str, float]:
     # Of an earlier version, which does not know names: all at once they are faster to make.
     database = open_database(f"sqlite:///{file}", create=True, busy_timeout=1)
     migrate(database, MIGRATIONS[:3])
+    with database.read() as connection:
+        known = connection.query("SELECT name FROM pragma_table_info('jobs')")
     database.close()
-    names, places = ", ".join(COLUMNS), ", ".join(f":{name}" for name in COLUMNS)
+    columns = [row["name"] for row in known if row["name"] in COLUMNS]
+    names, places = ", ".join(columns), ", ".join(f":{name}" for name in columns)
     raw = sqlite3.connect(file)
     raw.executemany(
         f"INSERT INTO jobs ({names}, log_tail) VALUES ({places}, '')",  # noqa: S608 -- constants

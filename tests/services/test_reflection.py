@@ -165,7 +165,7 @@ def test_the_newer_version_lists_everything_and_the_older_what_caikit_does() -> 
     assert every == sorted(TABLE.services())
     ours = {
         *("grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"),
-        *("kitfox.models.Models", "kitfox.trainings.Trainings"),
+        *("kitfox.models.Models", "kitfox.trainings.Trainings", "processproto.Process"),
     }
     assert set(DESCRIPTIONS.services_of_caikit()) == set(every) - ours
 
@@ -259,6 +259,7 @@ def test_the_newer_version_lists_everything(channel: grpc.Channel) -> None:
             "grpc.reflection.v1.ServerReflection",
             "kitfox.models.Models",
             "kitfox.trainings.Trainings",
+            "processproto.Process",
         ]
     )
 

@@ -18,6 +18,7 @@ _SERVICE_KINDS = {
     Purpose.TRAINING: "train",
     Purpose.TRAINING_STATUS: "training management",
     Purpose.TRAINING_LIST: "training management",
+    Purpose.BATCH_TRAINING: "batch training",
     Purpose.RUNTIME_INFO: "info",
     Purpose.DEPLOY: "model deployment",
     Purpose.MODEL_LIST: "model management",

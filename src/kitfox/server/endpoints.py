@@ -41,7 +41,7 @@ class CallGroups:
                 return self.watches
             case Purpose.REFLECTION:
                 return self.reflections
-            case Purpose.TRAINING_FOLLOW:
+            case Purpose.TRAINING_FOLLOW | Purpose.BATCH_TRAINING:
                 # They last as long as a training does, and do next to nothing.
                 return self.followers
             case _:

@@ -163,6 +163,7 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
         jobs=jobs,
         health=health,
         descriptions=Descriptions(table),
+        table=table,
         versions=config.runtime.version_info,
     )
     endpoints = make_endpoints(

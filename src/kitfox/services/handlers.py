@@ -27,11 +27,19 @@ from kitfox.interfaces.runtime.data_model import (
 from kitfox.models import LoadedModel, ModelManager, ModelStore
 from kitfox.modules import GrpcRequestContext, ModuleBase, module_registry
 from kitfox.services.auto_promotion import AutoPromotion
+from kitfox.services.batch_training import BatchTraining
 from kitfox.services.health import Health
 from kitfox.services.inference import InferenceHandler, StreamingInferenceHandler
 from kitfox.services.job_states import WIRE_STATES
 from kitfox.services.management import SIZE_FACTOR, Deployment, ModelManagement
-from kitfox.services.methods import Context, Handler, Method, Purpose, StreamHandler
+from kitfox.services.methods import (
+    Context,
+    Handler,
+    Method,
+    MethodTable,
+    Purpose,
+    StreamHandler,
+)
 from kitfox.services.model_mesh import ModelMesh
 from kitfox.services.model_upload import ModelUpload
 from kitfox.services.reflection import Descriptions, Reflection
@@ -86,17 +94,27 @@ class TrainingHandler:
 
     async def __call__(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
         """Answers one call; the training's record is durable before the answer is sent."""
+        name = fields.get("model_name") or ""
+        # Looking for models and writing the record wait for the disk: not on the event loop.
+        job = await asyncio.to_thread(self.start, fields, context)
+        return TrainingJob(training_id=job.id, model_name=name)
+
+    def start(
+        self, fields: dict[str, Any], context: Context, training_id: str | None = None
+    ) -> Job:
+        """Accepts a training; its record is durable when this returns.
+
+        Args:
+            fields: Those of the request that the caller set.
+            context: The call's.
+            training_id: An id from outside.
+        """
         if fields.get("output_path") is not None:
             raise InvalidArgument(
                 "output_path: S3 output path not supported by this runtime; "
                 "leave it out to write below runtime.training.output_dir"
             )
-        name = fields.get("model_name") or ""
-        # Looking for models and writing the record wait for the disk: not on the event loop.
-        job = await asyncio.to_thread(self._start, fields.get("parameters"), name, context)
-        return TrainingJob(training_id=job.id, model_name=name)
-
-    def _start(self, parameters: DataObjectBase | None, name: str, context: Context) -> Job:
+        parameters, name = fields.get("parameters"), fields.get("model_name") or ""
         values = {} if parameters is None else _given(parameters, context)
         paths: dict[str, str] = {}
         for key in values:
@@ -108,6 +126,7 @@ class TrainingHandler:
             values,
             name,
             model_paths=paths,
+            training_id=training_id,
             options=training_options(context.metadata),
             request_id=context.request_id,
         )
@@ -273,6 +292,7 @@ class Services:
     jobs: Predictions
     health: Health
     descriptions: Descriptions
+    table: MethodTable
     versions: VersionInfo = field(default_factory=VersionInfo)
 
 
@@ -306,6 +326,8 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
         case Purpose.TRAINING:
             assert method.module is not None, method.name  # noqa: S101 -- the table's promise
             return TrainingHandler(method.module, services.trainings, models.store)
+        case Purpose.BATCH_TRAINING:
+            return _batch_training(services)
         case Purpose.TRAINING_STATUS:
             return TrainingManagement(services.trainings, models, services.promotions).status
         case Purpose.TRAINING_CANCEL:
@@ -326,3 +348,14 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
             return Reflection(method, services.descriptions)
         case _:
             return None
+
+
+def _batch_training(services: Services) -> Handler:
+    def start(
+        method: Method, fields: dict[str, Any], context: Context, training_id: str | None
+    ) -> Job:
+        assert method.module is not None, method.name  # noqa: S101 -- the table's promise
+        handler = TrainingHandler(method.module, services.trainings, services.models.store)
+        return handler.start(fields, context, training_id)
+
+    return BatchTraining(services.table, start, services.events)

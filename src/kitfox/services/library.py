@@ -19,6 +19,7 @@ from kitfox.interfaces.runtime.data_model import (
 )
 from kitfox.modules import MethodSignature, ModuleBase, TaskBase, element_type, module_registry
 from kitfox.services import names as naming
+from kitfox.services.batch_training import process_methods
 from kitfox.services.fixed import fixed_methods, management_methods, training_methods
 from kitfox.services.methods import BodyStyle, Method, MethodTable, Purpose, Route
 from kitfox.services.model_mesh import model_mesh_methods
@@ -120,7 +121,7 @@ def build_table(
     rows += fixed_methods(inference=inference, training=training)
     if protocols:
         rows += [*management_methods(prefix), *model_mesh_methods()] if inference else []
-        rows += training_methods(prefix) if training else []
+        rows += [*training_methods(prefix), *process_methods()] if training else []
         rows += protocol_methods()
     messages = [*_job_messages(rows, names), *_declared_messages(library)]
     return MethodTable(rows, services=services, messages=messages)

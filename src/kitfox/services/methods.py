@@ -138,6 +138,8 @@ class Purpose(enum.Enum):
     """Forget a training and remove what it has made."""
     TRAINING_DOWNLOAD = "training download"
     """The model that a training has made, as an archive."""
+    BATCH_TRAINING = "batch training"
+    """Train the module that the request names, and answer at the end."""
     JOB_START = "job start"
     """Run the addressed model later, as a job."""
     JOB_STATUS = "job status"

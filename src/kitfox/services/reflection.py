@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from kitfox.data import DataObjectBase
 from kitfox.errors import Code, DeadlineExceeded
+from kitfox.services.batch_training import PROCESS_SERVICE
 from kitfox.services.descriptors import descriptor_set
 from kitfox.services.fixed import MODELS_SERVICE, TRAININGS_SERVICE
 from kitfox.services.methods import Context, Decode, Encode, Method, MethodTable
@@ -55,9 +56,12 @@ class Descriptions:
     def services_of_caikit(self) -> list[str]:
         """The services that a caikit server lists, sorted.
 
-        That is neither health, the newer reflection nor what only we have.
+        That is neither health, batch training, the newer reflection nor what only we have.
         """
-        unlisted = {HEALTH_SERVICE, MODELS_SERVICE, TRAININGS_SERVICE, reflection_service(V1)}
+        unlisted = {
+            *(HEALTH_SERVICE, MODELS_SERVICE, TRAININGS_SERVICE, PROCESS_SERVICE),
+            reflection_service(V1),
+        }
         return sorted({name for name in self._table.services() if name not in unlisted})
 
     def file(self, name: str) -> list[bytes]:

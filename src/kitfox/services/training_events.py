@@ -117,6 +117,31 @@ class TrainingEvents:
         finally:
             self._end(training_id, followed)
 
+    async def end(self, training_id: str) -> Job:
+        """All that is known of a training when it has ended, in whatever state.
+
+        Raises:
+            Unavailable: The server is about to stop; the training goes on.
+        """
+        followed = self._begin(await asyncio.to_thread(self._trainings.get, training_id))
+        try:
+            while True:
+                seen, job = followed.changes, followed.job
+                if job is None:
+                    raise JobNotFound(training_id, "training_id")
+                if job.state in TERMINAL:
+                    # As its callers may see it.
+                    return await asyncio.to_thread(self._trainings.get, training_id)
+                if self._draining:
+                    raise Unavailable(
+                        f"the server is about to stop; training {training_id} goes on, and the "
+                        "next server tells how"
+                    )
+                if seen == followed.changes:
+                    await followed.change(_SILENCE)
+        finally:
+            self._end(training_id, followed)
+
     async def _events(
         self, training_id: str, followed: _Followed, log_reader: "_LogReader"
     ) -> AsyncIterator[DataObjectBase]:

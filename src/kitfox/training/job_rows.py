@@ -31,7 +31,8 @@ _NAMES = (
     "data_base_dir, working_dir, output_path, overwrite, log_path, created, started, finished, "
     "attempt, worker_host, worker_pid, worker_start, heartbeat, progress, reasons, peak_memory, "
     "environment, method, request_id, priority, retries, deaths, beats, scheduler, checkpoint, "
-    "resume_path, retry_of, again_of, pinned, promotion, data, output_bytes, removed"
+    "resume_path, retry_of, again_of, pinned, promotion, data, output_bytes, removed, "
+    "failure"
 )
 COLUMNS = tuple(_NAMES.split(", "))
 """What a row says of a job; parameters and the end of the log have tables of their own."""

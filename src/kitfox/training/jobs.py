@@ -250,6 +250,9 @@ class Job:
     """The end of the log."""
     reasons: tuple[str, ...] = ()
     """Why it is ERRORED, or had to be begun again: sentences."""
+    failure: str = ""
+    """What made it ERRORED: `input` (a wrong value or type), `memory` (there was not enough), or
+    empty for anything else."""
     peak_memory: int | None = None
     """The most memory that the worker held, in bytes."""
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -135,6 +135,7 @@ def _fourth(database: Database) -> Sequence[str]:
         "replace(replace(jobs.id, '\x1e', '\ufffd'), '\x1f', '\ufffd') || '\x1f'"
     )
     return (
+        "ALTER TABLE jobs ADD COLUMN failure VARCHAR(16) NOT NULL DEFAULT ''",
         # What `job_names` says of a module: its number here, as its id and name are long.
         f"""CREATE TABLE job_modules (
             number {database.row_number},
@@ -177,7 +178,11 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(number=1, about="jobs and their parameters", statements=_first),
     Migration(number=2, about="several kinds of jobs, and their retention", statements=_second),
     Migration(number=3, about="priorities, retries, checkpoints, removal", statements=_third),
-    Migration(number=4, about="names that are searched fast, sweeps", statements=_fourth),
+    Migration(
+        number=4,
+        about="names that are searched fast, sweeps, failures",
+        statements=_fourth,
+    ),
 )
 """All steps, oldest first."""
 

@@ -21,7 +21,7 @@ from kitfox.training.jobs import DataRecord, Job, JobState
 from kitfox.training.progress import JobContext
 from kitfox.training.store import JobStore
 
-__all__ = ["GONE_PATIENCE", "Outcome", "describe", "insist", "is_trouble"]
+__all__ = ["GONE_PATIENCE", "Outcome", "describe", "insist", "is_trouble", "kind_of"]
 
 log = logging.getLogger("kitfox.TRAINING")
 Result = TypeVar("Result")
@@ -96,8 +96,13 @@ class Outcome:
         self._settle()
         publication.discard(self._job)
 
-    def fail(self, reason: str) -> None:
-        """Notes why there is no model; a job that is being cancelled stays so."""
+    def fail(self, reason: str, failure: str = "") -> None:
+        """Notes why there is no model; a job that is being cancelled stays so.
+
+        Args:
+            reason: A sentence.
+            failure: Of what kind it is; see `Job.failure`.
+        """
         self._settle()
         if publication.is_published(self._job):
             # It went wrong after the rename: a model that is being served has been made.
@@ -113,6 +118,7 @@ class Outcome:
                 JobState.ERRORED,
                 attempt=self._job.attempt,
                 reasons=(reason,),
+                failure=failure,
                 **self._measured(),
             )
         )
@@ -197,6 +203,13 @@ def insist(
                 told = str(error)
         time.sleep(pause)
         pause = min(_LONGEST_PAUSE, 2 * pause)
+
+
+def kind_of(error: BaseException) -> str:
+    """Of what kind a failure is; see `Job.failure`."""
+    if isinstance(error, MemoryError):
+        return "memory"
+    return "input" if isinstance(error, ValueError | TypeError) else ""
 
 
 def describe(error: BaseException) -> str:

@@ -233,6 +233,7 @@ class JobStore(EndedJobs):
         *,
         attempt: int | None = None,
         reasons: tuple[str, ...] = (),
+        failure: str = "",
         **measured: Any,
     ) -> Job | None:
         """Takes a job from one of some states to another; None if it is in none of them.
@@ -243,6 +244,7 @@ class JobStore(EndedJobs):
             to_state: The state it enters; a terminal one sets `finished`.
             attempt: The attempt that asks: refused if a later one has begun.
             reasons: Why, for ERRORED.
+            failure: Of what kind that is; see `Job.failure`.
             measured: What else is known now: `log_tail`, `peak_memory`, `progress`,
                 `environment`, `data`, `output_bytes`.
         """
@@ -250,7 +252,14 @@ class JobStore(EndedJobs):
             check_move(state, to_state)
         with self.database.write() as connection:
             return self._move(
-                connection, job_id, from_states, to_state, attempt, reasons=reasons, **measured
+                connection,
+                job_id,
+                from_states,
+                to_state,
+                attempt,
+                reasons=reasons,
+                failure=failure,
+                **measured,
             )
 
     def publish(
@@ -287,6 +296,7 @@ class JobStore(EndedJobs):
         attempt: int | None,
         *,
         reasons: tuple[str, ...] = (),
+        failure: str = "",
         log_tail: str | None = None,
         peak_memory: int | None = None,
         progress: Progress | None = None,
@@ -296,7 +306,8 @@ class JobStore(EndedJobs):
     ) -> Job | None:
         changed = connection.change(
             "UPDATE jobs SET state = :to_state, finished = COALESCE(:finished, finished), "  # noqa: S608 -- constants
-            "reasons = :reasons, peak_memory = COALESCE(:peak_memory, peak_memory), "
+            "reasons = :reasons, failure = :failure, "
+            "peak_memory = COALESCE(:peak_memory, peak_memory), "
             "progress = COALESCE(:progress, progress), "
             "environment = COALESCE(:environment, environment), data = COALESCE(:data, data), "
             "output_bytes = COALESCE(:output_bytes, output_bytes) "
@@ -307,6 +318,7 @@ class JobStore(EndedJobs):
             to_state=to_state.value,
             finished=now() if to_state in TERMINAL else None,
             reasons=_reasons_text(reasons),
+            failure=failure,
             peak_memory=peak_memory,
             progress=progress_text(progress),
             environment=environment_text(environment),

@@ -34,7 +34,7 @@ from kitfox.training.disk_space import explained_space
 from kitfox.training.environment import system
 from kitfox.training.jobs import Job, Library, Order
 from kitfox.training.launchers import STORE_VARIABLE
-from kitfox.training.outcome import Outcome, describe, insist
+from kitfox.training.outcome import Outcome, describe, insist, kind_of
 from kitfox.training.progress import JobContext, Stopped, enter_training
 from kitfox.training.pulse import LOST_STATUS, Pulse
 from kitfox.training.store import JobStore
@@ -156,7 +156,7 @@ def _end(store: JobStore, job: Job, outcome: Outcome, perform: Callable[[], None
         raise
     except BaseException as error:  # the edge of the job: whatever a module raises, also SystemExit
         log.error("Training %s failed", job.id, exc_info=error)
-        outcome.fail(describe(error))
+        outcome.fail(describe(error), kind_of(error))
         return 1
     return 0
 

@@ -60,7 +60,7 @@ class Pupil(ModuleBase):
             hold: A folder to wait in after the first step, until there is `go` in it.
             steps: How often.
             weight: The size of a file of the model.
-            end: `fail` or `die`, after the steps.
+            end: `fail`, `memory` or `die`, after the steps.
             context: The training.
         """
         assert context is not None
@@ -79,6 +79,8 @@ class Pupil(ModuleBase):
                 break
         if end == "fail":
             raise ValueError(f"could not learn {learned}")
+        if end == "memory":
+            raise MemoryError
         if end == "die":
             os._exit(9)
         return model
