@@ -19,7 +19,19 @@ from kitfox.models.load_output import log_of
 from kitfox.modules import ModelConfigError
 from kitfox.modules.manifest import DamagedModel, IncompleteModel
 
-__all__ = ["Failures", "LoadFailure", "load_failure", "not_found", "reason_of", "too_slow"]
+__all__ = [
+    "NOTHING",
+    "NOWHERE",
+    "Failures",
+    "LoadFailure",
+    "load_failure",
+    "not_found",
+    "reason_of",
+    "too_slow",
+]
+
+NOWHERE, NOTHING = Path(), Files(marks=frozenset(), size=0)
+"""Where a model lies, and what it is, that could not be brought from a remote store."""
 
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 300.0

@@ -122,7 +122,7 @@ class Follower:
         return self._settled(promising)
 
     def _at(self, name: str) -> tuple[Path | None, Files | None]:
-        path = self._models.store.find(name)
+        path = self._models.store.find_here(name)
         return path, None if path is None else files_if_any(path)
 
     @staticmethod

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from kitfox.errors import Unavailable
+from kitfox.models.downloads import Downloads, Find
 from kitfox.models.execution import InThreads
 from kitfox.models.failures import too_slow
 from kitfox.models.identity import Files, files_at, files_if_any
@@ -119,8 +120,8 @@ class ModelLoader:
 
     Args:
         open_model: What loads one.
-        threads: How many at the same time.
-        seconds: How long one may take, its warm-up included; 0: as long as it likes.
+        threads: How many at the same time; and as many downloads.
+        seconds: How long one may take, its download and warm-up included; 0: as long as it likes.
         retries: How often a load is repeated that failed for a reason that may pass: an error of
             the disk or of the network, too many open files.
         verify: Called in a thread with the id and the path of a model before it is loaded; it
@@ -146,6 +147,7 @@ class ModelLoader:
     ) -> None:
         self._open_model = open_model
         self._slots = Slots(threads)
+        self._downloads = Downloads(threads, seconds=seconds)
         self._seconds = seconds
         self._retries = retries
         self._verify = verify
@@ -156,8 +158,28 @@ class ModelLoader:
         self._running = 0
         self._started = 0
 
+    async def fetch(self, name: str, find: Find, *, urgent: bool) -> tuple[Path | None, float]:
+        """Where a model lies that is not here yet, and the seconds that it took to bring it.
+
+        Args:
+            name: The model.
+            find: Brings it, in a thread.
+            urgent: As for `load`.
+
+        Raises:
+            Unavailable: It took too long; what comes in the end is there for the next load.
+            KitfoxError: Whatever `find` raised.
+        """
+        return await self._downloads.fetch(name, find, urgent=urgent)
+
     async def load(
-        self, name: str, path: Path, *, urgent: bool = True, follows_store: bool = True
+        self,
+        name: str,
+        path: Path,
+        *,
+        urgent: bool = True,
+        follows_store: bool = True,
+        spent: float = 0.0,
     ) -> LoadedModel:
         """A model that has been loaded and warmed up.
 
@@ -166,6 +188,7 @@ class ModelLoader:
             path: Where it lies.
             urgent: Whether somebody waits for it: it goes before those that nobody waits for.
             follows_store: See `LoadedModel`.
+            spent: Seconds that it has taken already.
 
         Raises:
             Unavailable: It took too long, or its files were exchanged all the time.
@@ -173,7 +196,7 @@ class ModelLoader:
         """
         async with self._slots.one(urgent=urgent):
             started = time.monotonic()
-            deadline = started + self._seconds if self._seconds else None
+            deadline = started - spent + self._seconds if self._seconds else None
             with self._output.collected() as output:
                 try:
                     model = await self._load_unchanging(name, path, deadline)

@@ -9,8 +9,7 @@ on.
 import asyncio
 import contextlib
 import itertools
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +17,26 @@ from typing import TYPE_CHECKING
 from kitfox import logs
 from kitfox.errors import KitfoxError, ModelNotFound, NotFound, ResourceExhausted, Unavailable
 from kitfox.models.budget import MemoryBudget
-from kitfox.models.failures import Failures, LoadFailure, load_failure, not_found, reason_of
+from kitfox.models.failures import (
+    NOTHING,
+    NOWHERE,
+    Failures,
+    LoadFailure,
+    load_failure,
+    not_found,
+    reason_of,
+)
 from kitfox.models.following import Follower
 from kitfox.models.identity import Files, files_at, files_if_any
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.pending_load import PendingLoad
-from kitfox.models.reference import ModelReference, check_model_id
+from kitfox.models.places import MOST_HINTS, Place, Places
+from kitfox.models.reference import check_model_id
 from kitfox.models.same_models import SameModels
 from kitfox.models.store import ModelStore
 from kitfox.models.stream_places import StreamPlaces
+from kitfox.modules.manifest import DamagedModel, IncompleteModel
 
 if TYPE_CHECKING:
     from kitfox.models.replicas.quarantine import Quarantine
@@ -37,7 +46,6 @@ __all__ = ["LoadedModel", "ModelManager"]
 log = logs.channel("MODELS")
 
 _MOST_ATTEMPTS = 5
-_MOST_HINTS = 50
 
 
 class ModelManager:
@@ -67,7 +75,7 @@ class ModelManager:
         self.store = store
         self.stream_places = stream_places or StreamPlaces()
         self._loader = loader or ModelLoader(ModelOpener())
-        self._lazy = lazy
+        self._places = Places(store, lazy=lazy)
         self._loaded: dict[str, LoadedModel] = {}
         self._loading: dict[str, PendingLoad] = {}
         self._same = SameModels(self._loaded)
@@ -142,13 +150,12 @@ class ModelManager:
             load = self._loading.get(model_id)
             if load is None:
                 check_model_id(model_id)
-                path, files, hints = await asyncio.to_thread(self._find, model_id)
+                place = await asyncio.to_thread(self._places.find, model_id)
                 if model_id in self._loaded:
                     continue
-                if path is None:
-                    known = itertools.islice(self._loaded, _MOST_HINTS)
-                    raise ModelNotFound(model_id, {*known, *hints})
-                if failure := self._failures.standing(model_id, path, files):
+                path = self._known(model_id, place)
+                files = NOTHING if path is None else place.files
+                if failure := self._failures.standing(model_id, path or NOWHERE, files):
                     raise failure.error()
                 if (model := await self._shared(model_id, path, files)) is not None:
                     return model
@@ -168,7 +175,8 @@ class ModelManager:
 
         Args:
             model_id: The id that it gets.
-            path: Where it lies; by default where the store has it.
+            path: Where it lies; by default where the store has it, once it has been downloaded
+                if it is in a remote one.
             urgent: Whether somebody waits for it; else it comes after those that are waited for,
                 and makes none of them go.
             follows_store: Whether what is in the store under its id takes its place.
@@ -178,9 +186,9 @@ class ModelManager:
             KitfoxError: It does not load.
         """
         if path is None:
-            path = await self._place(model_id)
-            files = await asyncio.to_thread(files_if_any, path)
-            if (model := await self._shared(model_id, path, files)) is not None:
+            place = await asyncio.to_thread(self._places.look, check_model_id(model_id))
+            path = self._known(model_id, place)
+            if (model := await self._shared(model_id, path, place.files)) is not None:
                 return model
         if (model := self._loaded.get(model_id)) is not None:
             return model
@@ -197,12 +205,13 @@ class ModelManager:
         current = self._loaded.get(model_id)
         if current is not None and not current.follows_store:
             return await self.replace(model_id, current.path, follows_store=False)
-        return await self.replace(model_id, await self._place(model_id))
+        place = await asyncio.to_thread(self._places.look, check_model_id(model_id))
+        return await self.replace(model_id, self._known(model_id, place))
 
     async def replace(
         self,
         model_id: str,
-        path: Path,
+        path: Path | None,
         *,
         follows_store: bool = True,
         before: Callable[[], object] | None = None,
@@ -211,7 +220,7 @@ class ModelManager:
 
         Args:
             model_id: The id.
-            path: Where the new one lies.
+            path: Where the new one lies; None: in a remote store.
             follows_store: Whether what is in the store under its id takes its place.
             before: Called in a thread when it is ready, before it is put in place.
 
@@ -233,13 +242,24 @@ class ModelManager:
         model = self._loaded.get(model_id)
         if model is None or not model.follows_store:
             return
-        path, files = await asyncio.to_thread(self._look, model_id)
+        place = await asyncio.to_thread(self._places.look, model_id)
         if self._loaded.get(model_id) is not model:
             return
+        path, files = place.path, place.files
+        if path is None and place.may_be_remote:
+            with contextlib.suppress(ModelNotFound):
+                await self._refresh_remote(model)
+                return
         if path is None or files is None:
             self.unload(model_id, why="it is no longer in the store")
         elif _is_other(model, path, files) and not self.fails(model_id, path, files):
             await self.replace(model_id, path)
+
+    async def _refresh_remote(self, model: LoadedModel) -> None:
+        """Has a model again whose files in the cache are no longer what was loaded."""
+        now = await asyncio.to_thread(files_if_any, model.path)
+        if _is_other(model, model.path, now):
+            await self.replace(model.name, None)
 
     async def promote(self, name: str, version: str) -> None:
         """Makes a version the one that a name means; a loaded one is loaded and warmed up before.
@@ -319,50 +339,41 @@ class ModelManager:
         for model in self._loaded.values():
             model.execution.close()
 
-    async def _shared(self, model_id: str, path: Path, files: Files | None) -> LoadedModel | None:
+    async def _shared(
+        self, model_id: str, path: Path | None, files: Files | None
+    ) -> LoadedModel | None:
         """The loaded model that `name@version` stands for, if `name` is that version now."""
         name, at, _ = model_id.partition("@")
         model = self._loaded.get(name) if at else None
-        if model is None or not model.follows_store or _is_other(model, path, files):
+        if (
+            path is None
+            or model is None
+            or not model.follows_store
+            or _is_other(model, path, files)
+        ):
             return None
         if not await asyncio.to_thread(self._loader.runs_alike, name, model_id, path):
             return None
         self._same.note(model_id, model)
         return self.peek(model_id)
 
-    def _find(self, model_id: str) -> tuple[Path | None, Files | None, list[str]]:
-        """Where a model lies and what is there, or ids that could be asked for. Reads the disk."""
-        is_plain = not ModelReference.parse(model_id).version
-        if not self._lazy and is_plain and (self.store.root / model_id).exists():
-            return None, None, []
-        path = self.store.find(model_id)
-        if path is None:
-            return None, None, self._hints() if self._lazy else []
-        return path, files_if_any(path), []
+    def _known(self, model_id: str, place: Place) -> Path | None:
+        """The path of a model; None if it has yet to be looked for in the remote stores.
 
-    def _hints(self) -> list[str]:
-        """A few of the names in the store; there may be very many."""
-        with contextlib.suppress(OSError), os.scandir(self.store.root) as entries:
-            some = [item.name for item in itertools.islice(entries, _MOST_HINTS)]
-            return [name for name in some if not name.startswith(".")]
-        return []
+        Raises:
+            ModelNotFound: There is none.
+        """
+        if place.path is None and not place.may_be_remote:
+            raise self._not_there(model_id, place.hints)
+        return place.path
 
-    def _look(self, model_id: str) -> tuple[Path | None, Files | None]:
-        path = self.store.find(model_id)
-        return path, None if path is None else files_if_any(path)
-
-    async def _place(self, model_id: str) -> Path:
-        check_model_id(model_id)
-        path = await asyncio.to_thread(self.store.find, model_id)
-        if path is None:
-            hints = await asyncio.to_thread(self._hints)
-            raise ModelNotFound(model_id, {*itertools.islice(self._loaded, _MOST_HINTS), *hints})
-        return path
+    def _not_there(self, model_id: str, hints: Iterable[str]) -> ModelNotFound:
+        return ModelNotFound(model_id, {*itertools.islice(self._loaded, MOST_HINTS), *hints})
 
     def _begin(
         self,
         model_id: str,
-        path: Path,
+        path: Path | None,
         *,
         urgent: bool = True,
         follows_store: bool = True,
@@ -380,18 +391,23 @@ class ModelManager:
         self,
         load: PendingLoad,
         model_id: str,
-        path: Path,
+        path: Path | None,
         urgent: bool,
         follows_store: bool,
         before: Callable[[], object] | None,
     ) -> None:
         files: Files | None = None
+        spent = 0.0
         try:
+            if path is None:
+                path, spent = await self._fetch(model_id, urgent)
+                if await self._is_settled(load, model_id, path):
+                    return
             files = await asyncio.to_thread(files_at, path)
             need = await self._need(model_id, path, files)
             async with self.budget.reserved(model_id, need, may_evict=urgent):
                 model = await self._loader.load(
-                    model_id, path, urgent=urgent, follows_store=follows_store
+                    model_id, path, urgent=urgent, follows_store=follows_store, spent=spent
                 )
                 if before is None or await load.allows(before, model):
                     self._publish(load, model)
@@ -400,13 +416,50 @@ class ModelManager:
             load.end(Unavailable(f"Model {model_id} was not loaded to the end"))
             raise
         except Exception as err:  # noqa: BLE001 -- an edge: module code of any kind has run
-            error = await self._failed(model_id, path, files, err, remember=follows_store)
+            if path is None:
+                error = self._not_fetched(model_id, err)
+            else:
+                error = await self._failed(model_id, path, files, err, remember=follows_store)
             if not load.future.done():
                 load.future.set_exception(error)
         finally:
             if self._loading.get(model_id) is load:
                 del self._loading[model_id]
         self._changed()
+
+    async def _fetch(self, model_id: str, urgent: bool) -> tuple[Path, float]:
+        """Where a model lies that was in a remote store, and how many seconds that took."""
+        path, spent = await self._loader.fetch(model_id, self.store.find, urgent=urgent)
+        if path is None:
+            raise self._not_there(model_id, await asyncio.to_thread(self._places.hints))
+        return path, spent
+
+    async def _is_settled(self, load: PendingLoad, model_id: str, path: Path) -> bool:
+        """Whether what a remote store has need not be loaded: it is, or would not do so again."""
+        files = await asyncio.to_thread(files_if_any, path)
+        if failure := self._failures.standing(model_id, path, files):
+            load.future.set_exception(failure.error())
+            return True
+        if (model := await self._shared(model_id, path, files)) is None:
+            return False
+        load.future.set_result(model)
+        return True
+
+    def _not_fetched(self, model_id: str, err: Exception) -> KitfoxError:
+        """Logs that a model could not be brought here; the error for those who wait."""
+        error = load_failure(model_id, err)
+        if isinstance(err, NotFound):
+            return error
+        # What is wrong there would be downloaded again by each call; a store that is away is
+        # remembered by who asks it.
+        if isinstance(err, DamagedModel | IncompleteModel):
+            self._failures.note(model_id, NOWHERE, NOTHING, error, err)
+        log.error(
+            "Model %s could not be downloaded: %s",
+            *(model_id, reason_of(err)),
+            extra={"log_code": "<KFX20025E>"},
+        )
+        return error
 
     async def _need(self, model_id: str, path: Path, files: Files) -> int:
         """The bytes that a model takes at least."""

@@ -13,6 +13,7 @@ import os
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,6 @@ from kitfox.modules.publication import (
 __all__ = ["RemoteStores"]
 
 _LARGEST_MANIFEST = 64 << 20
-_STRIPES = 32
 _MOST_REMEMBERED = 10_000
 
 log = logging.getLogger("kitfox.MODELS")
@@ -77,7 +77,9 @@ class RemoteStores:
         self._memory = memory
         self._work = Workspace(cache)
         self._check = DigestCheck()
-        self._locks = [threading.Lock() for _ in range(_STRIPES)]
+        self._locks: weakref.WeakValueDictionary[ModelReference, threading.Lock]
+        self._locks = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
         self._missing: dict[ModelReference, float] = {}
         self._away: dict[str, tuple[float, Unavailable]] = {}
 
@@ -90,9 +92,11 @@ class RemoteStores:
             Unavailable: It may be in a store that cannot be reached, and is not in the cache.
             DamagedModel: What was downloaded is not what the manifest says.
         """
-        if self._missing.get(reference, 0) > time.monotonic():
+        if not self.may_have(reference):
             return None
-        with self._locks[hash(reference) % _STRIPES]:  # who asks for the same waits for the first
+        with self._lock:
+            mine = self._locks.setdefault(reference, threading.Lock())
+        with mine:  # who asks for the same waits for the first
             problem: Unavailable | None = None
             for store in self._stores:
                 try:
@@ -106,6 +110,18 @@ class RemoteStores:
         if len(self._missing) >= _MOST_REMEMBERED:
             self._missing.clear()
         self._missing[reference] = time.monotonic() + self._memory
+        return None
+
+    def may_have(self, reference: ModelReference) -> bool:
+        """False where it is remembered that there is no such model. Asks nobody."""
+        return self._missing.get(reference, 0) <= time.monotonic()
+
+    def cached(self, reference: ModelReference) -> Path | None:
+        """What was found last, if it is in the cache; asks no store, and compares no digests."""
+        for store in self._stores:
+            place = self._noted(store, reference)
+            if place is not None and (place / MANIFEST).is_file():
+                return place
         return None
 
     def _look(self, store: RemoteFiles, reference: ModelReference) -> _Found | None:
@@ -255,15 +271,19 @@ class RemoteStores:
     def _last_known(self, reference: ModelReference, problem: Unavailable) -> Path:
         """What was found when the stores could be reached last."""
         for store in self._stores:
-            try:
-                values = json.loads(self._note(store, reference).read_bytes())
-                place = self._cache / "models" / reference.name / str(values["digest"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-            if self._is_whole(place):
+            place = self._noted(store, reference)
+            if place is not None and self._is_whole(place):
                 log.warning("Model %s comes from the cache: %s", reference, problem)
                 return place
         raise problem
+
+    def _noted(self, store: RemoteFiles, reference: ModelReference) -> Path | None:
+        """Where a model of a store was put when it was looked for last."""
+        try:
+            values = json.loads(self._note(store, reference).read_bytes())
+            return self._cache / "models" / reference.name / str(values["digest"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _remember(self, store: RemoteFiles, reference: ModelReference, place: Path) -> None:
         note = self._note(store, reference)

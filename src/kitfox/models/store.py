@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from kitfox.errors import AlreadyExists, InvalidArgument, ModelNotFound, NotFound
 from kitfox.models.deployment import ModelFiles, check_files, copy_model, write_files
@@ -35,8 +35,18 @@ from kitfox.modules.publication import rename_new, sync_folder
 
 __all__ = ["ModelStore", "ModelVersion", "RemoteModels", "StoreItem"]
 
-RemoteModels = Callable[[ModelReference], Path | None]
-"""Looks for a model elsewhere and brings it here; None if there is none."""
+
+class RemoteModels(Protocol):
+    """Models that are elsewhere."""
+
+    def __call__(self, reference: ModelReference) -> Path | None:
+        """Looks for a model and brings it here, which may take long; None if there is none."""
+
+    def may_have(self, reference: ModelReference) -> bool:
+        """False where it is known that there is no such model; at once."""
+
+    def cached(self, reference: ModelReference) -> Path | None:
+        """Where a model lies that has been brought here; at once."""
 
 
 class StoreItem(NamedTuple):
@@ -106,7 +116,7 @@ class ModelStore:
         return self._versions.current(_plain(name).name)
 
     def find(self, model_id: str) -> Path | None:
-        """The path of a model, or None.
+        """The path of a model, or None; downloads it if it is in a remote store only.
 
         Args:
             model_id: `name` or `name@version`, where the version may be a training id.
@@ -116,13 +126,31 @@ class ModelStore:
             NotFound: It is a link that leads out of the models folder.
             Unavailable: It may be in a remote store that cannot be reached.
         """
+        path = self.find_here(model_id)
+        if path is None and self._find_remote is not None:
+            path = self._find_remote(ModelReference.parse(model_id))
+        return path
+
+    def find_here(self, model_id: str) -> Path | None:
+        """The path of a model in the models folder, or of a trained one, or None; as `find`."""
         reference = ModelReference.parse(model_id)
         path = self._find_here(model_id, reference)
         if path is None and self._work.recover(self._versions.redo):
             path = self._find_here(model_id, reference)
-        if path is None and self._find_remote is not None:
-            path = self._find_remote(reference)
         return path
+
+    def locate(self, model_id: str) -> Path | None:
+        """As `find`, but of a model in a remote store only what has been downloaded before."""
+        path = self.find_here(model_id)
+        if path is None and self._find_remote is not None:
+            path = self._find_remote.cached(ModelReference.parse(model_id))
+        return path
+
+    def may_be_remote(self, model_id: str) -> bool:
+        """Whether a model that is not here may be in a remote store; none is asked."""
+        if self._find_remote is None:
+            return False
+        return self._find_remote.may_have(ModelReference.parse(model_id))
 
     def entries(self, offset: int = 0, limit: int | None = None) -> Iterator[ModelEntry]:
         """Models of the folder in the order of their names, the broken ones with the reason.
@@ -138,12 +166,15 @@ class ModelStore:
     def describe(self, model_id: str) -> ModelEntry:
         """What can be said of one model without loading it, with all its versions.
 
+        Nothing is downloaded: of a model in a remote store only what was brought here is known.
+
         Raises:
             NotFound: There is no such model.
         """
-        path = self.find(model_id)
+        path = self.locate(model_id)
         if path is None:
-            raise ModelNotFound(model_id, self.names())
+            why = "it has not been downloaded" if self.may_be_remote(model_id) else ""
+            raise ModelNotFound(model_id, self.names(), why)
         reference = ModelReference.parse(model_id)
         entry = self._inspect_path(model_id, path)
         version = reference.version or self._versions.current(reference.name)

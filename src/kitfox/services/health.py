@@ -122,7 +122,7 @@ class Health:
         if status is not None:
             return status
         try:
-            found = await asyncio.to_thread(self._models.store.find, model_id)
+            found = await asyncio.to_thread(self._models.store.locate, model_id)
         except InvalidArgument:  # no name that a model could have
             return None
         return ServingStatus.NOT_SERVING if found else None

@@ -235,7 +235,10 @@ class _Descriptions:
         if entry is None and loaded is None:
             if model_id in models.loading:
                 return _description(model_id, "loading")
-            raise ModelNotFound(model_id, list(models.loaded)[:50])
+            if models.failure(model_id) is not None:  # in a remote store, and not to be had
+                return _description(model_id, "failed", **self._trouble(model_id, None))
+            why = "it has not been downloaded" if models.store.may_be_remote(model_id) else ""
+            raise ModelNotFound(model_id, list(models.loaded)[:50], why)
         quarantine = models.quarantine(model_id)
         known = {
             **_on_disk(entry),

@@ -7,6 +7,7 @@ completed. So a server may die at any moment: the next one runs again what had n
 
 import asyncio
 import base64
+import contextlib
 import datetime
 import json
 import time
@@ -26,6 +27,7 @@ from kitfox.errors import (
     Internal,
     InvalidArgument,
     KitfoxError,
+    ModelNotFound,
     NotFound,
 )
 from kitfox.interfaces.runtime.data_model import PredictionJob, PredictionJobStatusResponse
@@ -264,9 +266,8 @@ class PredictionJobs:
     async def _load(self, model_id: str) -> None:
         """Loads a model that was there when the job was accepted and is not loaded any more."""
         if self._models.peek(model_id) is None:
-            path = await asyncio.to_thread(self._models.store.find, model_id)
-            if path is not None:
-                await self._models.load(model_id, path)
+            with contextlib.suppress(ModelNotFound):  # said when it is called
+                await self._models.load(model_id)
 
 
 _WHY_NO_RESULT = {

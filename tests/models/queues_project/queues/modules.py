@@ -1,5 +1,6 @@
 """The task and the modules that do it."""
 
+import errno
 import os
 import threading
 import time
@@ -52,12 +53,19 @@ def work(text: str) -> None:
 
 
 class Loadable(ModuleBase):
-    """Loads nothing, but waits while it is told to, or ends the process in which it is loaded."""
+    """Loads nothing, but waits or fails as it is told, or ends the process that loads it."""
 
     @classmethod
     def load(cls, model_path: str) -> "Loadable":
         if Path(model_path, "lethal").exists():
             os._exit(7)
+        tired = Path(model_path, "tired")
+        if tired.exists():
+            noted = tired.parent.with_name(f".{tired.parent.name}.attempts")
+            attempts = int(noted.read_text()) + 1 if noted.exists() else 1
+            noted.write_text(str(attempts))
+            if attempts <= int(tired.read_text()):
+                raise OSError(errno.EIO, "the disk is tired")
         while Path(model_path, "closed").exists():
             time.sleep(0.005)
         return cls()
