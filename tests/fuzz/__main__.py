@@ -28,6 +28,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=1_000_000, help="how many")
+    parser.add_argument("--seconds", type=float, default=None, help="end after so long")
     parser.add_argument("--seed", type=int, default=None, help="from which all cases follow")
     parser.add_argument("--case", type=int, default=None, help="the number of a single case")
     parser.add_argument("--engine", default=None, choices=("envoy", "hypercorn"))
@@ -47,7 +48,7 @@ async def _run(folder: Path, seed: int, given: argparse.Namespace) -> int:
         if given.case is not None:
             await _show(campaign, given.case)
         else:
-            await campaign.run(0, given.cases, say=_say)
+            await campaign.run(given.cases, seconds=given.seconds, say=_say)
             _summarize(campaign.figures)
         options = f"--engine {given.engine} " if given.engine else ""
         for finding in campaign.findings:

@@ -82,15 +82,25 @@ class Campaign(abc.ABC):
         yield
 
     async def run(
-        self, first: int, count: int, *, say: Callable[[Figures], None] | None = None
+        self,
+        count: int,
+        *,
+        seconds: float | None = None,
+        say: Callable[[Figures], None] | None = None,
     ) -> None:
-        """Plays the cases of the numbers from `first` on."""
+        """Plays cases.
+
+        Args:
+            count: How many, unless the time ends before.
+            seconds: The time.
+            say: Told the figures now and then.
+        """
         started = time.perf_counter()
         with self.watching():
             done = 0
-            while done < count:
+            while done < count and (seconds is None or self.figures.seconds < seconds):
                 many = min(self._look_every, count - done)
-                await self._play_all(first + done, many)
+                await self._play_all(done, many)
                 done += many
                 self.figures.memory.append(await self.look())
                 self.figures.cases += many
