@@ -66,6 +66,8 @@ class Victim(ShapesServer):
     """The bytes that it held when it had answered its first calls."""
     before: int = 0
     """The bytes that it held before the present abuse."""
+    normal: "State | None" = None
+    """How it was before the present abuse."""
     read: int = 0
     """How much of its log was looked at."""
 
@@ -114,6 +116,11 @@ class Victim(ShapesServer):
             memory=self.memory(),
             files=self.metric("process_open_fds"),
         )
+
+    def is_quick(self) -> bool:
+        """Whether a healthy client is answered as before the present abuse."""
+        assert self.normal is not None
+        return is_quick(self.state(), self.normal)
 
     def threads(self) -> int:
         """The threads of all its processes."""
@@ -230,7 +237,7 @@ def running(
 def server(running: Victim) -> Iterator[Victim]:
     """The same; it must be unharmed after the test."""
     before = running.state()
-    running.before = before.memory
+    running.before, running.normal = before.memory, before
     yield running
     is_unharmed(running, before)
 

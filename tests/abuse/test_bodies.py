@@ -19,6 +19,7 @@ from tests.abuse.conftest import (
     word,
 )
 from tests.abuse.wire import frame
+from tests.server.shapes import request
 
 TOO_LARGE = 8
 """gRPC's RESOURCE_EXHAUSTED."""
@@ -163,14 +164,21 @@ def test_a_body_that_is_shorter_than_announced(server: Victim) -> None:
     assert answer.status == 422
 
 
-def test_wrong_lengths_over_http2(server: Victim) -> None:
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_wrong_lengths_over_http2(server: Victim, protocol: str) -> None:
+    asks_grpc = protocol == "grpc"
+    path = ONE if asks_grpc else ONE_ROUTE
+    message = frame(request("one", text="x" * 50).SerializeToString())
+    body = message if asks_grpc else rest_body(60)
+
     def play(length: str) -> str:
         with server.http2() as client:
-            headers = [*JSON, ("content-length", length)]
-            stream = client.open(ONE_ROUTE, headers, body=rest_body(60))
+            headers = [*(GRPC if asks_grpc else JSON), ("content-length", length)]
+            stream = client.open(path, headers, body=body)
             client.wait(lambda: stream in client.ended or client.is_gone)
             answer = client.answers[stream]
         is_refused = client.is_gone or answer.reset is not None or 400 <= answer.status < 500
+        is_refused = is_refused or answer.headers.get("grpc-status", "0") != "0"
         return "" if is_refused else str(answer)
 
     all_at_once(play, ["100", "10", "-1", "99999999999999999999"])
