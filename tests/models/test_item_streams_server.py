@@ -16,7 +16,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
-APART = """
+DISTANT = """
 module_id: 70000000-0000-4000-8000-000000000012
 execution: {mode: process, replicas: 1}
 """
@@ -27,8 +27,8 @@ LINES = "application/x-ndjson"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     project = tmp_path_factory.mktemp("streams") / PROJECT.name
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
-    (project / "models" / "apart").mkdir()
-    (project / "models" / "apart" / "config.yml").write_text(APART)
+    (project / "models" / "distant").mkdir()
+    (project / "models" / "distant" / "config.yml").write_text(DISTANT)
     running = Server(project).start()
     yield running
     assert running.stop() == 0, running.log
@@ -46,7 +46,7 @@ def along(server: Server, model: str, *texts: str) -> list[Any]:
     return [json.loads(line) for line in answer.body.splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("model", ["batched", "apart"])
+@pytest.mark.parametrize("model", ["batched", "distant"])
 def test_streams_share_batches_and_each_gets_its_own_results(
     server: Server, tmp_path: Path, model: str
 ) -> None:
@@ -72,7 +72,7 @@ def test_streams_share_batches_and_each_gets_its_own_results(
     assert "it will not say that" in json.dumps(error["error"])
 
 
-@pytest.mark.parametrize("model", ["batched", "apart"])
+@pytest.mark.parametrize("model", ["batched", "distant"])
 def test_each_request_is_answered_when_it_comes(server: Server, model: str) -> None:
     answered = threading.Event()
 

@@ -35,6 +35,8 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     project = tmp_path_factory.mktemp("memory") / PROJECT.name
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
+    # So that the only replica that there is belongs to the other one.
+    shutil.rmtree(project / "models" / "apart")
     running = Server(project).start()
     yield running
     assert running.stop() == 0, running.log
