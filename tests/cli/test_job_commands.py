@@ -6,6 +6,7 @@ import shutil
 import signal
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from kitfox.training import JobState, JobStore
 from kitfox.training.jobs import TERMINAL
 from kitfox.training.processes import is_running
+from tests.data.s3_servers import BUCKET, Service, running_service
 from tests.services.courses import PROJECT, CoursesServer, Hold, courses
 from tests.waiting import wait_for
 
@@ -138,6 +140,70 @@ def test_a_training_from_begin_to_end(shell: CommandLines, data: Path, tmp_path:
     assert "is pinned; unpin it to remove it" in texts[10]
     assert "pinned" not in shown(texts[11])
     assert "Unknown training_id" in texts[13]
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("s3") / "log") as service:
+        service.make_bucket()
+        service.put("in/one.jsonl", '{"text": "from"}\n{"text": "a bucket"}\n')
+        service.put("in/two.csv", "text\nas well\n")
+        yield service
+
+
+@pytest.fixture(scope="module")
+def reader(bucket: Service) -> tuple[str, str]:
+    """The keys of somebody who may read what is in the bucket."""
+    return bucket.make_reader()
+
+
+def test_one_with_data_in_a_bucket(
+    server: CoursesServer, bucket: Service, reader: tuple[str, str]
+) -> None:
+    """What to ask, and with which keys, is known where the command runs, and nowhere else."""
+    key, secret = reader
+    variables = {
+        "AWS_ENDPOINT_URL": bucket.url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+    }
+    train = f"train Pupil --data s3://{BUCKET}/in/one.jsonl"
+    with bucket.checking_signatures(), commands_with(server, variables) as shell:
+        text = shell.run(f"{train} --data s3://{BUCKET}/in/two.csv --name kept --follow")
+        training = id_in(text)
+        assert re.search(rf"^COMPLETED\nin [\d.]+ s: .*/{training}/kept$", text, re.MULTILINE)
+        again = shell.run(f"train --again {training} --follow")
+        place = re.search(r"^in [\d.]+ s: (.*)$", again, re.MULTILINE)
+        assert place is not None, again
+        assert "from\n- a bucket\n- as well\n" in Path(place[1], "config.yml").read_text()
+        texts = [shell.run(f"jobs {what} {training}") for what in ("show", "logs")]
+        assert f"s3://{BUCKET}/in/one.jsonl" in texts[0]
+        assert not any(secret in part for part in (text, again, *texts))
+    with (
+        bucket.checking_signatures(),
+        commands_with(server, {**variables, "AWS_SECRET_ACCESS_KEY": "wrong"}) as shell,
+    ):
+        text = shell.run(f"{train} --follow", 1)
+        assert re.search(r"^ERRORED\n  .*one\.jsonl.*$", text, re.MULTILINE)
+    with bucket.checking_signatures(), commands_with(server, variables) as shell:
+        text = shell.run(f"train Pupil --data s3://{BUCKET}/none.csv --follow", 1)
+        assert re.search(r"^ERRORED\n  .*none\.csv.*$", text, re.MULTILINE)
+
+
+@contextmanager
+def commands_with(server: CoursesServer, variables: dict[str, str]) -> Iterator[CommandLines]:
+    """Commands with more in their environment than the server has."""
+    before = server.environment
+    server.environment = {**before, **variables}
+    try:
+        shell = CommandLines(server)
+    finally:
+        server.environment = before
+    try:
+        yield shell
+    finally:
+        shell.close()
 
 
 def test_one_that_fails_tells_why_and_is_taken_up_again(shell: CommandLines, data: Path) -> None:
