@@ -49,6 +49,8 @@ _QUEUE_LIMITS = {
     JobKind.PREDICTION: "jobs.queue_limit",
 }
 """The settings that say how many jobs may wait."""
+_TRY_AGAIN_SECONDS = 5.0
+"""What is told to who finds the queue full: nobody knows when a job will end."""
 _ATTEMPT = "WHERE id = :id AND kind = :kind AND attempt = :attempt "
 """Finds a job, if nobody has begun a later attempt of it."""
 _PUBLISHING = (JobState.RUNNING, JobState.STOPPING)
@@ -75,7 +77,8 @@ class JobStore(EndedJobs):
                 if waiting >= queue_limit:
                     raise ResourceExhausted(
                         f"The {self.kind} queue is full: {waiting} jobs are waiting and the "
-                        f"setting {_QUEUE_LIMITS[self.kind]} is {queue_limit}"
+                        f"setting {_QUEUE_LIMITS[self.kind]} is {queue_limit}",
+                        _TRY_AGAIN_SECONDS,
                     )
             if connection.query("SELECT 1 FROM jobs WHERE id = :id", id=job.id):
                 raise AlreadyExists(f"There is a job with the id {job.id} already")
