@@ -40,8 +40,11 @@ _LOOK_AGAIN = 0.02
 """Seconds until the next look at processes that were killed and are not gone yet."""
 _WITHOUT_PIDFD = 0.25
 """Seconds between looks at workers whose end the kernel does not announce."""
-_AFTER_TROUBLE = 1.0
-"""Seconds until the next try when the store could not be used."""
+_AFTER_TROUBLE = 0.1
+"""Seconds until the next try when something failed, such as a change of the store; twice as many
+each time that something fails again, ..."""
+_LONGEST_PAUSE = 5.0
+"""... up to this."""
 _WITHOUT_BELL = 1.0
 """Seconds between looks into a store whose bell others cannot ring, or that other servers share."""
 
@@ -88,6 +91,9 @@ class Scheduler:
         self._identity = ""
         self._watched: list[Watched] = []
         self._asked: deque[tuple[str, JobState]] = deque()
+        self._unsure = False
+        self._known: set[str] = set()
+        self._troubles: set[str] = set()
         self._stopping = False
         self._lock: SchedulerLock | None = None
         self._thread: threading.Thread | None = None
@@ -111,7 +117,7 @@ class Scheduler:
         self._identity = f"{self._host} {pid} {processes.start_token(pid)}"
         try:
             self._hang_bell()
-            self._adopt_all()
+            self._try(self._adopt_all)
         except BaseException:
             self._release()
             raise
@@ -139,8 +145,10 @@ class Scheduler:
         Raises:
             ResourceExhausted: As many jobs wait as may.
         """
-        self.store.add(job, queue_limit=self.queue_limit)
-        self._ring()
+        try:
+            self.store.add(job, queue_limit=self.queue_limit)
+        finally:
+            self._ring()  # a failure may be that of the answer, with the job in the store
 
     def cancel(self, job_id: str) -> Job:
         """Ends a job, if it has not ended; gives it as it is then.
@@ -161,28 +169,31 @@ class Scheduler:
     def _ask(self, job_id: str, state: JobState, running: tuple[JobState, ...]) -> Job:
         while True:
             job = self.store.get(job_id)
-            if job.state is JobState.QUEUED and job.attempt:
-                moved = self._end_between_attempts(job, state)
-            elif job.state is JobState.QUEUED:
-                moved = self.store.move(job_id, [JobState.QUEUED], JobState.CANCELED)
-            elif job.state in running:
-                moved = self.store.move(job_id, [job.state], state, attempt=job.attempt)
-                self._asked.append((job_id, state))
+            try:
+                if job.state is JobState.QUEUED and job.attempt:
+                    moved = self._end_between_attempts(job, state)
+                elif job.state is JobState.QUEUED:
+                    moved = self.store.move(job_id, [JobState.QUEUED], JobState.CANCELED)
+                elif job.state in running:
+                    moved = self.store.move(job_id, [job.state], state, attempt=job.attempt)
+                    self._asked.append((job_id, state))
+                    self._ring()
+                else:
+                    return job
+            except BaseException:
+                self._unsure = True  # it may have been asked for all the same
                 self._ring()
-            else:
-                return job
+                raise
             if moved is not None:
                 return moved
 
     def _end_between_attempts(self, job: Job, state: JobState) -> Job | None:
         """Ends a job that waits to be tried again, as if its last worker had just gone.
 
-        Its earlier attempts may have left checkpoints: to be kept, or to be cleared away.
+        Its earlier attempts may have left checkpoints: to be kept, or to be cleared away. Should
+        that fail, the scheduler of the store tries it again.
         """
-        change = functools.partial(self.store.move, job.id, attempt=job.attempt)
-        if change([JobState.QUEUED], JobState.RUNNING) is None:
-            return None
-        asked = change([JobState.RUNNING], state)
+        asked = self.store.interrupt(job.id, state, attempt=job.attempt)
         if asked is None:
             return None
         settled = self._settlement.settle(asked, "ended while it waited to be tried again")
@@ -190,10 +201,8 @@ class Scheduler:
         return settled
 
     def _run(self) -> None:
-        known: set[str] = set()
+        pause: float | None = None
         while not self._stopping:
-            pause: float | None = None
-            troubles: set[str] = set()
             # Each by itself: a store that cannot be written to must not keep workers from being
             # killed, one of which may be what keeps others from writing.
             for step in (
@@ -203,24 +212,41 @@ class Scheduler:
                 self._account_for_ended,
                 self._fill,
             ):
-                try:
-                    step()
-                except KitfoxError as error:
-                    if str(error) not in known | troubles:
-                        log.warning("The scheduler goes on after an error: %s", error)
-                    troubles.add(str(error))
-                    pause = _AFTER_TROUBLE
-                except Exception:
-                    log.exception("The scheduler met an error and goes on")
-                    pause = _AFTER_TROUBLE
-            known = troubles
+                self._try(step)
+            if not self._unsure:
+                pause = None
+            else:
+                pause = _AFTER_TROUBLE if pause is None else min(2 * pause, _LONGEST_PAUSE)
+            self._known, self._troubles = self._troubles, set()
             self._sleep(pause)
 
+    def _try(self, step: Callable[[], object]) -> None:
+        """Does something; should it fail, all that is under way is looked at again before long."""
+        try:
+            step()
+        except KitfoxError as error:
+            if str(error) not in self._known | self._troubles:
+                log.warning("The scheduler goes on after an error: %s", error)
+            self._troubles.add(str(error))
+            self._unsure = True
+        except Exception:
+            log.exception("The scheduler met an error and goes on")
+            self._unsure = True
+
     def _adopt_all(self) -> None:
-        """Finds what an earlier scheduler has left behind."""
-        for job_id, _, _, host, scheduler in self.store.signs():
-            if self._is_orphan(host, scheduler) or scheduler == self._identity:
-                self._adopt(job_id)
+        """Takes up what is under way and not watched.
+
+        An earlier scheduler has left it behind; or this one, when it could not tell the store what
+        had become of it.
+        """
+        watched = {(watched.job.id, watched.job.attempt) for watched in self._watched}
+        for job_id, attempt, _, host, scheduler in self.store.signs():
+            if (job_id, attempt) not in watched and self._is_mine(host, scheduler):
+                self._try(functools.partial(self._adopt, job_id))
+
+    def _is_mine(self, host: str, scheduler: str) -> bool:
+        """Whether this scheduler is to look after a job."""
+        return scheduler == self._identity or self._is_orphan(host, scheduler)
 
     def _is_orphan(self, host: str, scheduler: str) -> bool:
         """Whether a job has no scheduler any more, and this one is to look after it."""
@@ -232,24 +258,26 @@ class Scheduler:
         return not (pid.isdigit() and processes.is_running(int(pid), token))
 
     def _adopt(self, job_id: str) -> None:
-        job = self.store.get(job_id)
-        if job.worker_pid is None and self._give_back(job):
-            return
-        current = self.store.get(job_id)
-        if current.worker_pid is None or current.state in (*TERMINAL, JobState.QUEUED):
-            return
-        handle = AdoptedWorker(current.worker_pid, current.worker_start)
-        self._watched.append(Watched(job=current, handle=handle, patience=self._patience))
-        if current.state in _ASKED_TO_END:
-            self._asked.append((current.id, current.state))
+        while True:
+            job = self.store.get(job_id)
+            if job.state in (*TERMINAL, JobState.QUEUED):
+                return
+            if job.worker_pid is not None:
+                break
+            if self._give_back(job):
+                return
+        handle = AdoptedWorker(job.worker_pid, job.worker_start)
+        self._watched.append(Watched(job=job, handle=handle, patience=self._patience))
+        if job.state in _ASKED_TO_END:
+            self._asked.append((job.id, job.state))
         log.info(
             "Found training %s, worker %d",
-            *(current.id, current.worker_pid),
+            *(job.id, job.worker_pid),
             extra={"log_code": "<KFX50010I>"},
         )
 
     def _give_back(self, job: Job) -> bool:
-        """Deals with a job that was claimed and that no worker has begun.
+        """Deals with a job that was claimed and that no worker has begun; False: it has changed.
 
         Should its worker be on the way still, the store will tell it that it is not wanted.
         """
@@ -262,14 +290,26 @@ class Scheduler:
     def _listen(self) -> None:
         """Hears what jobs were asked to end, here or in other processes."""
         rung = self._bell.clear() if self._bell is not None else True
-        if rung and self._watched:
-            for job in self.store.list(states=_ASKED_TO_END, limit=1_000_000):
-                self._asked.append((job.id, job.state))
+        unsure, self._unsure = self._unsure, False
+        if unsure:
+            self._adopt_all()
+        if rung or unsure:
+            self._look_for_asked()
         while self._asked:
             job_id, state = self._asked.popleft()
             for watched in self._watched:
                 if watched.job.id == job_id:
                     watched.obey(state)
+
+    def _look_for_asked(self) -> None:
+        """Finds the jobs that were asked to end and have not."""
+        watched = {watched.job.id for watched in self._watched}
+        for job in self.store.list(states=_ASKED_TO_END, limit=1_000_000):
+            if job.id in watched:
+                self._asked.append((job.id, job.state))
+            elif self._is_mine(job.worker_host, job.scheduler):
+                # It waited to be tried again, and who was asked to end it could not.
+                self._try(functools.partial(self._adopt, job.id))
 
     def _press(self) -> None:
         """Asks and kills those whose time is over."""
@@ -296,10 +336,10 @@ class Scheduler:
                 mine[who].why = why
         for who in signs.keys() - mine.keys():
             _, _, _, host, scheduler = signs[who]
-            if scheduler == self._identity or self._is_orphan(host, scheduler):
-                self._adopt(who[0])
+            if self._is_mine(host, scheduler):
+                self._try(functools.partial(self._adopt, who[0]))
             elif who in silent and host != self._host:
-                self._take_over(*who, why)
+                self._try(functools.partial(self._take_over, *who, why))
 
     def _take_over(self, job_id: str, attempt: int, why: str) -> None:
         """Settles a job of another host; what its worker there still writes is refused."""
@@ -311,11 +351,15 @@ class Scheduler:
     def _account_for_ended(self) -> None:
         """Looks at every worker, and settles the jobs of those that have ended."""
         for watched in list(self._watched):
-            if watched.exit is None:
-                watched.exit = watched.handle.poll()
-            if watched.exit is not None and self._settle(watched, watched.exit):
-                watched.handle.close()
-                self._watched.remove(watched)
+            # Each by itself: there may be trouble with the place of one model.
+            self._try(functools.partial(self._account_for, watched))
+
+    def _account_for(self, watched: Watched) -> None:
+        if watched.exit is None:
+            watched.exit = watched.handle.poll()
+        if watched.exit is not None and self._settle(watched, watched.exit):
+            watched.handle.close()
+            self._watched.remove(watched)
 
     def _settle(self, watched: Watched, how: Exit) -> bool:
         """Brings the record of a job whose worker has ended to what follows; False: later."""
@@ -353,7 +397,9 @@ class Scheduler:
                 return
             claimed = self.store.claim(host=self._host, scheduler=self._identity, limit=free)
             for job in claimed:
-                self._launch(job)
+                self._try(functools.partial(self._launch, job))
+            if self._unsure:  # else all that wait might be claimed in vain, one after the other
+                return
 
     def _launch(self, job: Job) -> None:
         try:
@@ -376,11 +422,12 @@ class Scheduler:
         poller = select.poll()
         limits = [] if pause is None else [pause]
         for source in (self._waker, self._bell):
-            if source is not None and pause is None:
+            if source is not None:
                 poller.register(source, select.POLLIN)
         for watched in self._watched:
             if watched.exit is not None:
-                limits.append(_LOOK_AGAIN)
+                if pause is None:
+                    limits.append(_LOOK_AGAIN)
                 continue
             descriptor = watched.handle.fileno()
             if descriptor is None:
@@ -390,7 +437,7 @@ class Scheduler:
             due = watched.due()
             if due is not None:
                 limits.append(max(_LOOK_AGAIN, due))
-        if self._watched:
+        if self._watched and pause is None:
             limits.append(max(_LOOK_AGAIN, self._lease.next_look()))
         if self._bell is None:
             limits.append(_WITHOUT_BELL)

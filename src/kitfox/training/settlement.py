@@ -13,6 +13,10 @@ __all__ = ["Settlement"]
 log = logs.channel("TRAINING")
 
 
+class _NothingToKeep(Exception):
+    """A job that is to keep what it has has nothing."""
+
+
 class Settlement:
     """Brings records to what has happened.
 
@@ -67,15 +71,22 @@ class Settlement:
 
     def _keep(self, job: Job) -> Job | None:
         """Makes the last checkpoint of a job that was told to stop its model."""
-        if not publication.stage_checkpoint(job):
-            return self._end(job, JobState.CANCELED, "stopped before its first checkpoint")
+
+        def put_in_place() -> None:
+            # Here, where nobody else can settle the same job: they would find no checkpoint.
+            if not publication.stage_checkpoint(job):
+                raise _NothingToKeep
+            publication.put_in_place(job)
+
         try:
             moved = self._store.publish(
                 job.id,
                 attempt=job.attempt,
-                put_in_place=lambda: publication.put_in_place(job),
+                put_in_place=put_in_place,
                 log_tail=job_log.tail(job.log_path),
             )
+        except _NothingToKeep:
+            return self._end(job, JobState.CANCELED, "stopped before its first checkpoint")
         except AlreadyExists as error:  # something else lies in the model's place
             return self._end(job, JobState.ERRORED, str(error))
         if moved is not None:

@@ -6,6 +6,7 @@ the jobs of one kind, as if there were no others.
 """
 
 import builtins
+import itertools
 import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -213,6 +214,24 @@ class JobStore(EndedJobs):
                 reasons=_reasons_text(reasons),
             )
             return self._get(connection, job_id) if changed else None
+
+    def interrupt(self, job_id: str, to_state: JobState, *, attempt: int) -> Job | None:
+        """Takes a job that waits for its next attempt out of the queue, to have it ended.
+
+        Args:
+            job_id: Which job.
+            to_state: CANCELING or STOPPING, which it enters over RUNNING, all in one.
+            attempt: The attempt that is over; None is given if there is a later one.
+        """
+        states = (JobState.QUEUED, JobState.RUNNING, to_state)
+        moved = None
+        with self.database.write() as connection:
+            for before, after in itertools.pairwise(states):
+                check_move(before, after)
+                moved = self._move(connection, job_id, [before], after, attempt)
+                if moved is None:
+                    break
+        return moved
 
     def set(self, job_id: str, *, pinned: bool | None = None, promotion: str | None = None) -> Job:
         """Changes what may change in any state; gives the job as it is then."""
