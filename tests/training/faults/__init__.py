@@ -9,6 +9,7 @@ them. `shim.c` beside this file does it; the C compiler makes a library of it on
 """
 
 import atexit
+import ctypes
 import functools
 import shutil
 import struct
@@ -65,13 +66,16 @@ class FaultFile:
         path: A file of its own.
     """
 
+    VARIABLE = "KITFOX_FAULT_FILE"
+    """Where a process finds the path."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self.write()
 
     def environment(self) -> dict[str, str]:
         """The variables for the process; nothing happens to that itself."""
-        return {"LD_PRELOAD": str(_library()), "KITFOX_FAULT_FILE": str(self._path)}
+        return {"LD_PRELOAD": str(_library()), self.VARIABLE: str(self._path)}
 
     def write(self, fault: Fault | None = None, *, note: Path | None = None) -> None:
         """Says what shall happen to each process that is forked from now on."""
@@ -79,6 +83,10 @@ class FaultFile:
         beside = self._path.with_name(self._path.name + "~")
         beside.write_text("".join(lines))
         beside.rename(self._path)
+
+    def apply(self) -> None:
+        """Makes what is written happen to this very process, whose calls are counted anew."""
+        ctypes.CDLL(None).kitfox_faults_read()
 
 
 def _settings(fault: Fault | None, note: Path | None) -> dict[str, str]:

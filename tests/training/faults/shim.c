@@ -109,6 +109,11 @@ static void begin_again(void) {
     if (getenv("KITFOX_FAULT_FILE") != NULL) read_settings();
 }
 
+/* For a process that changes its own faults: what the file says holds from now on. */
+void kitfox_faults_read(void) {
+    begin_again();
+}
+
 __attribute__((constructor)) static void begin(void) {
     read_settings();
     const char *text = getenv("KITFOX_FAULT_CLOCK");
