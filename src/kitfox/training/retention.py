@@ -5,7 +5,9 @@ hidden name before anything of it is removed; then its record. Whoever looks aft
 does what is left to do, so that nothing lies about however the process ended.
 """
 
+import contextlib
 import datetime
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -210,7 +212,7 @@ def _remove_files(job: Job) -> None:
     """Removes what a job keeps; may be repeated.
 
     Raises:
-        OSError: The model cannot be taken out of its place.
+        OSError: The model cannot be taken out of its place, or something is left.
     """
     place = Path(job.output_path)
     trash = place.with_name(f".{place.name}.{job.id}.removed")
@@ -218,11 +220,22 @@ def _remove_files(job: Job) -> None:
         # So nobody ever finds a half of it.
         place.rename(trash)
         sync_folder(place.parent)
-    remove_tree(trash)
+    _remove(trash)
     publication.discard(job, checkpoints=True)
+    _remove(publication.checkpoint_root(job))
     if job.log_path:
-        remove_tree(data_folder(job.log_path))
-        remove_tree(Path(job.log_path))
+        _remove(data_folder(job.log_path))
+        _remove(Path(job.log_path))
+    if place.parent.name == job.id:  # the folder that was made for this job alone
+        with contextlib.suppress(OSError):
+            place.parent.rmdir()  # fails if somebody else has put something there
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder; what is left when its record is gone would be left for ever."""
+    remove_tree(path)
+    if os.path.lexists(path):
+        raise OSError(errno.EBUSY, "it is still there", str(path))
 
 
 def _size(path: Path) -> int:
