@@ -1,0 +1,197 @@
+"""Real servers on each kind of job store, and two of them that share one."""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from kitfox.training import JobState, JobStore
+from kitfox.training.jobs import TERMINAL
+from tests.cli.command_lines import CommandLines
+from tests.services.courses import CoursesServer, Hold, courses
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+OPTIONS = {
+    "TRAINING_MAX_CONCURRENT": "1",
+    "TRAINING_LEASE_SECONDS": "10",
+    "TRAINING_CANCEL_SECONDS": "1",
+    "TRAINING_AUTO_PROMOTE": "true",
+    "RUNTIME_LAZY_LOAD_POLL_PERIOD_SECONDS": "1",  # how a server learns what another has promoted
+}
+
+
+def ended(url: str) -> bool:
+    """Whether nothing of a store waits or runs."""
+    store = JobStore(url, create=False)
+    try:
+        return not store.list(states=frozenset(JobState) - TERMINAL)
+    finally:
+        store.close()
+
+
+@pytest.fixture
+def server(store_url: str, tmp_path: Path) -> Iterator[CoursesServer]:
+    """A server on each kind of store."""
+    with courses(tmp_path, TRAINING_STORE=store_url, **OPTIONS) as running:
+        yield running
+        assert ended(store_url)
+
+
+@pytest.fixture
+def pair(postgresql_url: str, tmp_path: Path) -> Iterator[tuple[CoursesServer, CoursesServer]]:
+    """Two servers of one project that share a store."""
+    options = {"TRAINING_STORE": postgresql_url, **OPTIONS}
+    with courses(tmp_path, **options) as one, courses(tmp_path, **options) as other:
+        yield one, other
+        assert ended(postgresql_url)
+
+
+def is_promoted(server: CoursesServer, training: str) -> bool:
+    return bool(server.show(training)["promotion"] == "done")
+
+
+def test_a_training_is_followed_cancelled_and_promoted(
+    server: CoursesServer, tmp_path: Path
+) -> None:
+    holds = [Hold(tmp_path / name) for name in ("first", "second")]
+    first, second = (
+        server.begin(str(hold.folder.name), name="fox", hold=str(hold)) for hold in holds
+    )
+    waiting = server.begin("waits", name="fox")
+    holds[0].begun()
+    states = [server.show(training)["state"] for training in (first, second, waiting)]
+    assert states == ["RUNNING", "QUEUED", "QUEUED"]
+    events = server.events(first)
+    assert next(events)["state"] == "RUNNING"
+    holds[0].release()
+    *_, last = events
+    assert (last["state"], last["progress"]["step"]) == ("COMPLETED", 2)
+    wait_for(lambda: is_promoted(server, first), what="the promotion")
+    assert server.recited("fox") == server.recited(first) == "first"
+    server.cancel(waiting)
+    assert server.show(waiting)["state"] == "CANCELED"
+    holds[1].begun()
+    events = server.events(second)
+    assert next(events)["state"] == "RUNNING"
+    server.cancel(second)
+    *_, last = events
+    assert last["state"] == "CANCELED"
+    assert server.listed("states=COMPLETED") == [first]
+    assert server.listed() == [waiting, second, first]
+    assert server.recited("fox") == "first"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_one_server_trains_the_other_shows_serves_and_ends(
+    pair: tuple[CoursesServer, CoursesServer], tmp_path: Path, first: int
+) -> None:
+    here, there = pair[first], pair[1 - first]
+    old = here.begin("old", name="fox")
+    here.ended(old)
+    wait_for(lambda: is_promoted(there, old), what="the promotion")
+    assert here.recited("fox") == there.recited("fox") == "old"
+    hold = Hold(tmp_path / "hold")
+    training = here.begin("new", name="fox", hold=str(hold))
+    hold.begun()
+    assert there.show(training)["state"] == "RUNNING"
+    events = there.events(training)
+    hold.release()
+    *_, last = events
+    assert (last["state"], last["progress"]["step"]) == ("COMPLETED", 2)
+    assert here.listed() == there.listed() == [training, old]
+    for name in (training, f"fox@{training}"):
+        assert here.recited(name) == there.recited(name) == "new"
+    for server in pair:
+        wait_for(partial(is_reciting, server, "fox", "new"), what="the new version on both")
+    endless = here.begin("endless", hold=str(Hold(tmp_path / "endless")))
+    here.reaches(endless, "RUNNING")
+    there.cancel(endless)
+    here.ended(endless, "CANCELED")
+
+
+def is_reciting(server: CoursesServer, model: str, text: str) -> bool:
+    return server.recited(model) == text
+
+
+def test_a_killed_server_leaves_its_trainings_to_the_other(
+    pair: tuple[CoursesServer, CoursesServer], tmp_path: Path
+) -> None:
+    """One runs on each and one waits; all answer afterwards and end right, the first time."""
+    one, other = pair
+    holds = [Hold(tmp_path / f"hold-{number}") for number in range(2)]
+    running = []
+    for server, hold in zip(pair, holds, strict=True):
+        running.append(server.begin("held", hold=str(hold)))
+        hold.begun()
+    waiting = one.begin("waited")
+    trainings = [*running, waiting]
+    assert [one.show(training)["state"] for training in trainings] == ["RUNNING"] * 2 + ["QUEUED"]
+    one.kill()
+    assert other.listed() == trainings[::-1]
+    assert [other.show(training)["state"] for training in trainings] == (
+        ["RUNNING"] * 2 + ["QUEUED"]
+    )
+    for hold in holds:
+        hold.release()
+    for training in trainings:
+        shown = other.ended(training)
+        assert (shown["attempt"], shown["reasons"] or []) == (1, [])
+    assert [other.recited(item) for item in trainings] == ["held", "held", "waited"]
+    one.start()
+    assert one.listed() == trainings[::-1]
+    assert [one.recited(item) for item in trainings] == ["held", "held", "waited"]
+    late = one.begin("late")
+    one.ended(late)
+    assert one.recited(late) == other.recited(late) == "late"
+
+
+def test_the_survivor_sees_to_what_a_killed_server_was_to_end(
+    pair: tuple[CoursesServer, CoursesServer], tmp_path: Path
+) -> None:
+    one, other = pair
+    holds = [Hold(tmp_path / f"hold-{number}") for number in range(2)]
+    running = [one.begin("held", hold=str(hold)) for hold in holds]
+    for hold in holds:
+        hold.begun()
+    waiting = one.begin("waited")
+    one.kill()
+    other.cancel(running[0])
+    other.cancel(waiting)
+    other.ended(running[0], "CANCELED")
+    other.ended(waiting, "CANCELED")
+    holds[1].release()
+    other.ended(running[1])
+    one.start()
+
+
+def test_commands_do_without_a_server(
+    pair: tuple[CoursesServer, CoursesServer], tmp_path: Path
+) -> None:
+    one, other = pair
+    holds = [Hold(tmp_path / f"hold-{number}") for number in range(2)]
+    first, second = (one.begin("held", name="a", hold=str(hold)) for hold in holds)
+    waiting = one.begin("waited", name="b")
+    for hold in holds:
+        hold.begun()
+    for server in pair:
+        server.kill()
+    shell = CommandLines(one)
+    listing = shell.run("jobs list")
+    for training, state in ((first, "RUNNING"), (second, "RUNNING"), (waiting, "QUEUED")):
+        assert re.search(rf"^{training} +{state} ", listing, re.MULTILINE), listing
+    assert waiting not in shell.run("jobs list --model a --state running")
+    assert "RUNNING" in shell.run(f"jobs show {first}")
+    assert "CANCELED" in shell.run(f"jobs cancel {waiting}")
+    assert "CANCELED" in shell.run(f"jobs cancel {first}")
+    holds[1].release()
+    assert "COMPLETED" in shell.run(f"jobs follow {second}")
+    shell.close()
+    for server in pair:
+        server.start()
+    states = [other.show(training)["state"] for training in (first, second, waiting)]
+    assert states == ["CANCELED", "COMPLETED", "CANCELED"]
+    assert one.recited(second) == other.recited(second) == "held"
