@@ -1,9 +1,7 @@
 """Small disks that are full: in saving, in checkpoints, in the job store, in logs."""
 
 import re
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,43 +10,11 @@ from kitfox.errors import DiskFull
 from kitfox.training import Job, JobState
 
 from .conftest import Trainings
+from .small_disks import SIZE, fill, small_disk
 from .trainers import Chatty, Empty, Stepper
 from .workers import Workers, running_workers
 
-SIZE = 8 << 20
-"""Bytes of a small disk."""
-
 Start = Callable[..., Trainings]
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Makes a folder a disk of its own until the end of the block."""
-    folder.mkdir()
-    done = subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0755", "tmpfs", folder],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:  # elsewhere calls that fail as on a full disk have to do
-        pytest.skip(f"no disk may be mounted here: {done.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["/bin/umount", "--lazy", folder], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """A file that takes all the room that a disk has."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as stream:
-        for size in (1 << 16, 1 << 12, 1):
-            try:
-                while True:
-                    stream.write(bytes(size))
-            except OSError:
-                continue
-    return ballast
 
 
 def check_reason(job: Job, what: str, place: Path) -> None:

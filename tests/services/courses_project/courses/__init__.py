@@ -90,7 +90,8 @@ class Pupil(ModuleBase):
         with ModuleSaver(self, model_path=model_path) as saver:
             saver.update_config({"lines": self.lines})
         with Path(model_path, "weights").open("wb") as weights:
-            weights.truncate(self.weight)
+            if self.weight:  # not a hole: it takes its room on the disk
+                os.posix_fallocate(weights.fileno(), 0, self.weight)
 
     @classmethod
     def load(cls, model_path: str) -> "Pupil":
