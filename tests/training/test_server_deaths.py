@@ -1,16 +1,25 @@
 """Real servers that are killed, doubled, or whose clock jumps, and their trainings."""
 
+import contextlib
 import datetime
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kitfox.training import JobStore
 from tests.services.courses import PROJECT, CoursesServer, Hold, courses
-from tests.training.faults import environment, set_clock
+from tests.training.faults import environment, python_with, set_clock
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
+
+CLOCKS = ("clock", "workers")
+"""The files that say how wrong the wall clocks are: of a server, and of its workers."""
+TOLERANCE = 300
+"""Seconds that may pass between a look at a clock that is wrong by an hour and one at ours."""
 
 
 @pytest.mark.parametrize("engine", ["envoy", "hypercorn"])
@@ -41,15 +50,66 @@ def test_a_killed_server_has_lost_nothing(tmp_path: Path, engine: str) -> None:
         )
 
 
+@contextlib.contextmanager
+def clocked(folder: Path, **options: str) -> Iterator[CoursesServer]:
+    """A server whose wall clock is in `clock`, beside its project; its workers' is in `workers`."""
+    clocks = [folder / name for name in CLOCKS]
+    for clock in clocks:
+        set_clock(clock, 0)
+    options |= {
+        "SERVER_ENGINE": "hypercorn",  # Envoy has timers of its own to lose
+        "TRAINING_MAX_CONCURRENT": "1",
+        "COURSES_PYTHON": str(python_with(folder / "python", environment(clock=clocks[1]))),
+        **environment(clock=clocks[0]),
+    }
+    with courses(folder, **options) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoursesServer]:
-    """A server whose wall clock is in `clock`, beside its project."""
-    folder = tmp_path_factory.mktemp("clock")
-    set_clock(folder / "clock", 0)
-    # Not with Envoy, which has timers of its own to lose.
-    options = {"SERVER_ENGINE": "hypercorn", "TRAINING_MAX_CONCURRENT": "1"}
-    with courses(folder, **options, **environment(clock=folder / "clock")) as running:
+    """A server whose workers come from a warm process, as soon as there is one."""
+    with clocked(tmp_path_factory.mktemp("clock")) as running:
         yield running
+
+
+@pytest.fixture(scope="module", params=["cold", "warm"])
+def each_start(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CoursesServer]:
+    """A server for each way in which workers begin."""
+    if request.param == "warm":
+        running: CoursesServer = request.getfixturevalue("server")
+        wait_for(lambda: is_warm(running), seconds=60, what="the warm process")
+        yield running
+        return
+    with clocked(tmp_path_factory.mktemp("cold"), TRAINING_WARM="false") as running:
+        yield running
+
+
+def is_warm(server: CoursesServer) -> bool:
+    """Whether the worker of a training that is begun now comes from a warm process."""
+    hold = Hold(server.project.parent / f"hold-{uuid.uuid4()}")
+    training = server.begin("held", hold=str(hold))
+    hold.begun()
+    store = JobStore(f"sqlite:///{server.project / 'training_output' / 'jobs.sqlite3'}")
+    worker = store.get(training).worker_pid
+    store.close()
+    command = Path(f"/proc/{worker}/cmdline").read_bytes()
+    hold.release()
+    server.ended(training)
+    return b"kitfox.training.nursery" in command
+
+
+def turn_clocks(server: CoursesServer, seconds: float, *names: str) -> None:
+    for name in names or CLOCKS:
+        set_clock(server.project.parent / name, seconds)
+
+
+def wrong_by(moment: str) -> float:
+    """By how many seconds the clock was wrong that has just given this time."""
+    told = datetime.datetime.fromisoformat(moment)
+    return (told - datetime.datetime.now(datetime.UTC)).total_seconds()
 
 
 def test_a_second_server_of_a_store_refuses_and_names_the_first(
@@ -73,19 +133,16 @@ def test_a_second_server_of_a_store_refuses_and_names_the_first(
 def test_trainings_do_not_care_what_time_it_is(
     server: CoursesServer, tmp_path: Path, jump: int
 ) -> None:
-    clock = server.project.parent / "clock"
     hold = Hold(tmp_path / "hold")
     running, waiting = server.begin("held", hold=str(hold)), server.begin("waited")
     hold.begun()
-    set_clock(clock, jump)
+    turn_clocks(server, jump)
     assert [server.show(training)["state"] for training in (running, waiting)] == [
         "RUNNING",
         "QUEUED",
     ]
     late = server.begin("late")
-    created = datetime.datetime.fromisoformat(server.show(late)["created"])
-    wrong = (created - datetime.datetime.now(datetime.UTC)).total_seconds()
-    assert abs(wrong - jump) < 60
+    assert abs(wrong_by(server.show(late)["created"]) - jump) < TOLERANCE
     hold.release()
     for training in (running, waiting, late):
         assert server.ended(training)["duration_seconds"] >= 0
@@ -93,5 +150,33 @@ def test_trainings_do_not_care_what_time_it_is(
     cancelled = server.begin("held", hold=str(second))
     second.begun()
     server.cancel(cancelled)
-    set_clock(clock, 0)
+    turn_clocks(server, 0)
     assert server.ended(cancelled, "CANCELED")["duration_seconds"] >= 0
+
+
+@pytest.mark.parametrize("names", [CLOCKS, CLOCKS[1:]], ids=["all", "workers alone"])
+@pytest.mark.parametrize("jump", [3600, -3600])
+def test_workers_do_not_care_what_time_it_is(
+    each_start: CoursesServer, tmp_path: Path, jump: int, names: tuple[str, ...]
+) -> None:
+    """Not while they train and save, nor between a checkpoint and who goes on from it."""
+    server = each_start
+    hold, failing = Hold(tmp_path / "hold"), Hold(tmp_path / "failing")
+    training = server.begin("held", hold=str(hold), steps=3)
+    hold.begun()
+    turn_clocks(server, jump, *names)
+    hold.release()
+    shown = server.ended(training)
+    assert abs(wrong_by(shown["finished"]) - jump) < TOLERANCE  # as the worker has told it
+    assert (shown["progress"]["step"], shown["attempt"]) == (3, 1)
+    assert shown["duration_seconds"] >= 0
+    assert server.recited(training) == "held"
+    training = server.begin("held", hold=str(failing), end="fail")
+    failing.begun()
+    turn_clocks(server, 0)
+    failing.release()
+    shown = server.ended(training, "ERRORED")
+    assert (shown["progress"]["step"], shown["reasons"]) == (2, ["could not learn ['held']"])
+    again = server.managed("retry", training_id=training)["training_id"]
+    name = Path(shown["checkpoint"]).name
+    assert f"goes on from {name}" in server.ended(again, "ERRORED")["log_tail"]

@@ -11,15 +11,27 @@ them. `shim.c` beside this file does it; the C compiler makes a library of it on
 import atexit
 import ctypes
 import functools
+import shlex
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Action", "Call", "Fault", "FaultFile", "calls_made", "environment", "set_clock"]
+__all__ = [
+    "Action",
+    "Call",
+    "Fault",
+    "FaultFile",
+    "calls_made",
+    "environment",
+    "python_with",
+    "set_clock",
+]
 
 Call = Literal["open", "write", "fsync", "truncate", "rename", "link", "unlink", "mkdir"]
 """What can be counted; each stands for all calls of the C library that do it."""
@@ -57,6 +69,21 @@ def environment(
     if clock is not None:
         values["KITFOX_FAULT_CLOCK"] = str(clock)
     return values
+
+
+def python_with(path: Path, variables: Mapping[str, str]) -> Path:
+    """Writes a program that is this Python with some more variables.
+
+    For workers, which a server does not hand on what the loader was told to load into itself.
+
+    Args:
+        path: Where the program is written.
+        variables: What `environment` gives.
+    """
+    settings = " ".join(shlex.quote(f"{name}={value}") for name, value in variables.items())
+    path.write_text(f'#!/bin/sh\nexec env {settings} {shlex.quote(sys.executable)} "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 class FaultFile:

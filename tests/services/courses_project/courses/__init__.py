@@ -1,6 +1,7 @@
 """A library whose trainings can be held, watched and ended from outside."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from kitfox import (
     task,
 )
 from kitfox.modules import TrainingContext
+
+# What trains may be started by another Python than what serves.
+sys.executable = os.environ.get("COURSES_PYTHON", sys.executable)
 
 
 @dataobject("courses")
