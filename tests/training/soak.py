@@ -2,20 +2,26 @@
 
     python -m tests.training.soak [--seconds 60] [--seed N]
 
-Clients start, hold, release, cancel, stop, retry and look at trainings; meanwhile workers, the warm
-process and the server are killed, and workers stand still past their lease. Always:
+Clients start, hold, release, cancel, stop, retry, pin, delete, promote, download and look at
+trainings; meanwhile workers, the warm process and the server are killed, and workers stand still
+past their lease. Always:
 
-- an id that was given away answers;
+- an id that was given away answers, until somebody deletes it;
 - a training that has ended stays as it is;
-- the model of a completed one answers as it was taught.
+- the model of a completed one answers as it was taught, and can be downloaded;
+- a model that was promoted is one of those that its name was given to.
 
-And when it is over every training has ended, and no process, port, unfinished model or temporary
-file is left.
+And when it is over every training that is listed has ended, every model that is listed answers, and
+no process, port, unfinished model, folder without a model or temporary file is left.
+
+The seed fixes what is chosen, not the moment at which it happens: a run that fails may have to be
+repeated before it fails again.
 """
 
 import argparse
 import contextlib
 import http.client
+import io
 import os
 import random
 import shutil
@@ -25,6 +31,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +48,7 @@ __all__ = ["Soak"]
 CLIENTS = 2
 PATIENCE = 90.0
 """Seconds in which a server that was killed must answer again, and all trainings must end."""
+MODELS = "/api/v1/management/models"
 MARK = "KITFOX_SOAK"
 """The variable that all processes of a run have in their environment."""
 UNDER_WAY = (JobState.RUNNING, JobState.STOPPING, JobState.CANCELING)
@@ -66,6 +74,10 @@ class Soak:
         self.counts: Counter[str] = Counter()
         self._until = 0.0
         self._taught: dict[str, str] = {}
+        self._lines: set[str] = set()
+        """All that was ever to be taught."""
+        self._gone: dict[str, bool] = {}
+        """What somebody has asked to be deleted, and whether it is."""
         self._ended: dict[str, tuple[Any, ...]] = {}
         self._failures: list[BaseException] = []
         self._stopped: list[Job] = []
@@ -106,6 +118,7 @@ class Soak:
             if self._failures:
                 raise self._failures[0]
             self._come_to_an_end()
+            self._check_lists()
             if self.server.stop() != 0:
                 raise Violation(f"the server did not end in good order: {self.server.log[-2000:]}")
             self._check_leftovers()
@@ -128,6 +141,7 @@ class Soak:
         doings = ["start"] * 4 + ["release"] * 2
         if training:
             doings += ["look"] * 8 + ["cancel", "stop", "retry"]
+            doings += ["pin", "unpin", "delete", "promote", "download"]
         doing = dice.choice(doings)
         self.counts[doing] += 1
         if doing == "start":
@@ -142,12 +156,23 @@ class Soak:
                 self._taught[answer.json["training_id"]] = self._taught[training]
         elif doing == "cancel":
             self._ask("DELETE", f"/management/trainings?training_id={training}")
+        elif doing in ("pin", "unpin"):
+            fields = {"training_id": training, "pinned": doing == "pin"}
+            self._ask("POST", f"{MANAGE}/pin", fields)
+        elif doing == "delete":
+            self._delete(training)
+        elif doing == "promote":
+            fields = {"name": "m", "version": training}
+            self._ask("POST", f"{MODELS}/promote", fields)
+        elif doing == "download":
+            self._download(training)
         else:
             self._ask("POST", f"{MANAGE}/stop", {"training_id": training})
         time.sleep(dice.random() * 0.1)
 
     def _start(self, dice: random.Random) -> None:
         line = f"line {dice.randrange(10**9)}"
+        self._lines.add(line)
         hold = self.folder / "holds" / str(dice.randrange(10**9))
         parameters: dict[str, Any] = {
             "lines": {"data_stream": {"data": [{"text": line}]}},
@@ -171,11 +196,36 @@ class Soak:
         if held:
             (dice.choice(held) / "go").touch()
 
+    def _delete(self, training: str) -> None:
+        self._gone.setdefault(training, False)
+        answer = self._ask("POST", f"{MANAGE}/delete", {"training_id": training})
+        if answer is not None and answer.status == 200:
+            self._gone[training] = True
+
+    def _download(self, training: str) -> None:
+        """Reads a model, which must be whole if its training has ended well."""
+        if self._look(training) != "COMPLETED":
+            return
+        answer = self._ask("GET", f"{MANAGE}/download?training_id={training}")
+        if answer is None or (answer.status == 404 and training in self._gone):
+            return
+        if answer.status != 200:
+            raise Violation(f"the model of {training} cannot be downloaded: {answer}")
+        with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+            if broken := archive.testzip():
+                raise Violation(f"{broken} of the model of {training} is broken")
+
     def _look(self, training: str) -> str:
-        """Looks at a training, which must be there, and if it ended before, as it was then."""
+        """Looks at a training, which must be there, and if it ended before, as it was then.
+
+        Gives its state; nothing if it was deleted.
+        """
+        was_gone = self._gone.get(training, False)
         answer = self._ask("GET", f"{MANAGE}/show?training_id={training}")
-        if answer is None or answer.status != 200:
-            raise Violation(f"training {training} does not answer: {answer}")
+        if answer is not None and answer.status == 404 and training in self._gone:
+            return ""
+        if answer is None or answer.status != 200 or was_gone:
+            raise Violation(f"training {training} answers, deleted {was_gone}: {answer}")
         shown = answer.json
         if shown["state"] not in TERMINAL:
             if training in self._ended:
@@ -185,11 +235,18 @@ class Soak:
         if self._ended.setdefault(training, seen) != seen:
             raise Violation(f"{training} was {self._ended[training]}, is {seen}")
         if shown["state"] == "COMPLETED":
-            body = {"inputs": {"text": ""}, "model_id": training}
-            said = self._ask("POST", "/api/v1/task/recite", body, repeat=True)
-            if said is None or said.status != 200 or said.json["text"] != self._taught[training]:
+            said = self._recite(training)
+            if said.status == 404 and training in self._gone:
+                return ""
+            if said.status != 200 or said.json["text"] != self._taught[training]:
                 raise Violation(f"the model of {training} does not answer as it should: {said}")
         return str(shown["state"])
+
+    def _recite(self, model: str) -> Answer:
+        body = {"inputs": {"text": ""}, "model_id": model}
+        answer = self._ask("POST", "/api/v1/task/recite", body, repeat=True)
+        assert answer is not None
+        return answer
 
     def _ask(
         self,
@@ -265,16 +322,48 @@ class Soak:
 
     def _come_to_an_end(self) -> None:
         deadline = time.monotonic() + PATIENCE
-        waiting = set(self._taught)
-        while waiting:
+        while waiting := [item for item in self._listed(MANAGE) if item["state"] not in TERMINAL]:
             for hold in (self.folder / "holds").iterdir():
                 (hold / "go").touch()
-            waiting = {training for training in waiting if self._look(training) not in TERMINAL}
             if time.monotonic() > deadline:
-                shown = [self.server.show(training) for training in waiting]
-                raise Violation(f"these trainings do not end: {shown}")
+                raise Violation(f"these trainings do not end: {waiting}")
             time.sleep(0.1)
+        for training in list(self._taught):
+            self._look(training)
         self.counts.update(f"ended {state}" for state, *_ in self._ended.values())
+
+    def _check_lists(self) -> None:
+        """What is listed is what was given away and not deleted, and every model answers.
+
+        There may be more: what was started by a call whose answer a kill has swallowed.
+        """
+        trainings = {item["training_id"]: item["state"] for item in self._listed(MANAGE)}
+        kept = self._taught.keys() - self._gone.keys()
+        gone = {training for training, is_gone in self._gone.items() if is_gone}
+        if wrong := (kept - trainings.keys()) | (gone & trainings.keys()):
+            raise Violation(f"these trainings are listed and deleted, or neither: {wrong}")
+        models = [item["model_id"] for item in self._listed(MODELS)]
+        completed = [name for name, state in trainings.items() if state == "COMPLETED"]
+        for model in {*models, *completed}:
+            answer = self._recite(model)
+            if answer.status != 200:
+                raise Violation(f"model {model} is listed and does not answer: {answer}")
+            self.counts["listed models"] += 1
+            if answer.json["text"] not in self._lines:
+                raise Violation(f"model {model} says what nobody has taught it: {answer}")
+
+    def _listed(self, place: str) -> list[dict[str, Any]]:
+        """All of a list, page by page."""
+        found: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            answer = self._ask("GET", f"{place}?page_size=1000&page_token={token}")
+            if answer is None or answer.status != 200:
+                raise Violation(f"{place} is not listed: {answer}")
+            found += next(value for value in answer.json.values() if isinstance(value, list))
+            token = answer.json.get("next_page_token") or ""
+            if not token:
+                return found
 
     def _check_leftovers(self) -> None:
         ended = time.monotonic() + 10
@@ -287,10 +376,20 @@ class Soak:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     raise Violation(f"port {port} is still listened on")
         states = {job.id: job.state for job in self._jobs(tuple(JobState))}
-        for path in self._output.rglob(".*"):
-            if path.suffix not in (".partial", ".replaced", ".checkpoints"):
+        for folder in self._output.iterdir():
+            if not folder.is_dir() or folder.name.startswith((".", "jobs.sqlite3")):
                 continue
-            state = next(state for job, state in states.items() if job in path.name)
+            state, inside = states.get(folder.name), list(folder.iterdir())
+            if state is JobState.COMPLETED:
+                is_right = any(folder.rglob("config.yml"))
+            else:  # checkpoints, which are looked at below
+                is_right = bool(inside) and all(path.name.startswith(".") for path in inside)
+            if not is_right:
+                raise Violation(f"{folder} is left of a job that is {state}: {inside}")
+        for path in self._output.rglob(".*"):
+            if path.suffix not in (".partial", ".replaced", ".removed", ".checkpoints"):
+                continue
+            state = next((state for job, state in states.items() if job in path.name), None)
             # Another training may go on from the checkpoints of one that has failed.
             if not (path.suffix == ".checkpoints" and state is JobState.ERRORED):
                 raise Violation(f"something is left of a job that is {state}: {path}")
