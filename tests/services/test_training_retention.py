@@ -55,6 +55,28 @@ def test_what_is_pinned_current_or_in_use_stays(tmp_path: Path) -> None:
         hold.release()
 
 
+@pytest.mark.parametrize(
+    "rule", [{"TRAINING_RETENTION_COUNT": "2"}, {"TRAINING_RETENTION_BYTES": "2.5 MB"}]
+)
+def test_the_oldest_go_first(tmp_path: Path, rule: dict[str, str]) -> None:
+    """Of four models of a megabyte two are kept, and one that is pinned."""
+    with courses(tmp_path) as server:
+        trainings = []
+        for letter in "abcd":
+            trainings.append(server.begin(letter, weight=1_000_000))
+            server.ended(trainings[-1])
+        server.managed("pin", training_id=trainings[0], pinned=True)
+        server.kill()
+        server.environment |= rule
+        server.start()
+        wait_for(lambda: not is_there(server, trainings[1]), what="the removal")
+        assert server.listed() == [trainings[3], trainings[2], trainings[0]]
+        output = tmp_path / "courses_project" / "training_output"
+        wait_for(lambda: not (output / trainings[1]).exists(), what="the end of the model")
+        for letter, training in (("a", trainings[0]), ("d", trainings[3])):
+            assert server.recited(training) == letter
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoursesServer]:
     with courses(tmp_path_factory.mktemp("courses")) as running:
