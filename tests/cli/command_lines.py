@@ -1,14 +1,23 @@
 """Running commands: many in one process where that will do, each in its own where it matters."""
 
+import codecs
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 
 from tests.conftest import Server
 from tests.waiting import wait_for
 
-__all__ = ["Command", "CommandLines"]
+__all__ = ["Command", "CommandLines", "Terminal"]
 
 # Starting Python takes longer than what most commands do.
 SCRIPT = """
@@ -113,3 +122,56 @@ class Command:
         """Waits for the end; gives exit status, output and errors."""
         output, errors = self.process.communicate(timeout=60)
         return self.process.returncode, self.seen + output, errors
+
+
+class Terminal:
+    """A command on a terminal of its own, with 120 columns.
+
+    Args:
+        server: Whose configuration it has.
+        line: The command line.
+    """
+
+    def __init__(self, server: Server, line: str) -> None:
+        self._screen, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kitfox.cli", *line.split(), "--config", str(server.config)],
+            cwd="/",
+            env=server.env | {"TERM": "xterm-256color"},
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            start_new_session=True,
+        )
+        os.close(inner)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self.seen = ""
+
+    def shows(self, pattern: str) -> "re.Match[str]":
+        """Waits until something has been written that a pattern fits."""
+
+        def found() -> "re.Match[str] | None":
+            if match := re.search(pattern, self.seen):
+                return match
+            assert self._read(), self.seen
+            return None
+
+        match: re.Match[str] = wait_for(found, seconds=60, what=f"{pattern!r} on the terminal")
+        return match
+
+    def end(self) -> tuple[int, str]:
+        """Waits for the end; gives exit status and all that was written."""
+        wait_for(lambda: not self._read(), seconds=60, what="the end of the command")
+        os.close(self._screen)
+        return self._process.wait(60), self.seen
+
+    def _read(self) -> bool:
+        """Takes in what has been written; False when no more will come."""
+        if not select.select([self._screen], [], [], 0.1)[0]:
+            return True
+        data = b""
+        with contextlib.suppress(OSError):  # Linux' way of telling that nobody has it open
+            data = os.read(self._screen, 65536)
+        self.seen += self._decoder.decode(data)
+        return bool(data)

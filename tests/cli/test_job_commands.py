@@ -18,7 +18,7 @@ from tests.data.s3_servers import BUCKET, Service, running_service
 from tests.services.courses import PROJECT, CoursesServer, Hold, courses
 from tests.waiting import wait_for
 
-from .command_lines import Command, CommandLines
+from .command_lines import Command, CommandLines, Terminal
 
 pytestmark = pytest.mark.slow
 
@@ -204,6 +204,28 @@ def commands_with(server: CoursesServer, variables: dict[str, str]) -> Iterator[
         yield shell
     finally:
         shell.close()
+
+
+@pytest.mark.parametrize(("end", "status", "last"), [("", 0, "COMPLETED"), ("fail", 1, "ERRORED")])
+def test_on_a_terminal_a_bar_moves_to_the_end(
+    server: CoursesServer, data: Path, hold: Hold, end: str, status: int, last: str
+) -> None:
+    line = f"train Pupil --data {data} --set hold={hold} --set end={end} --follow"
+    terminal = Terminal(server, line)
+    training = id_in(terminal.shows(r'"training_id": .*')[0])
+    half = terminal.shows(r"RUNNING .*━.* 50%.*step 1 of 2 loss=1 ")
+    assert "step 1\r\n" in terminal.seen  # the log, above
+    hold.release()
+    terminal.shows(rf"{last} .*━.*100%.*step 2 of 2 loss=0.5 ")
+    found, text = terminal.end()
+    assert found == status
+    rest = text[half.end() :]
+    assert "\x1b[2K" in rest  # drawn over, not below
+    if end:
+        assert "could not learn ['one', 'two']" in rest
+    else:
+        assert re.search(rf"in [\d.]+ s: \S*/{training}\r\n$", rest), rest
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 0  # the cursor is back
 
 
 def test_one_that_fails_tells_why_and_is_taken_up_again(shell: CommandLines, data: Path) -> None:
