@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -41,13 +42,21 @@ def server(store_url: str, tmp_path: Path) -> Iterator[CoursesServer]:
         assert ended(store_url)
 
 
+@contextmanager
+def two_servers(
+    folder: Path, url: str, **options: str
+) -> Iterator[tuple[CoursesServer, CoursesServer]]:
+    """Two servers of one project that share a store."""
+    options = {"TRAINING_STORE": url, **OPTIONS, **options}
+    with courses(folder, **options) as one, courses(folder, **options) as other:
+        yield one, other
+        assert ended(url)
+
+
 @pytest.fixture
 def pair(postgresql_url: str, tmp_path: Path) -> Iterator[tuple[CoursesServer, CoursesServer]]:
-    """Two servers of one project that share a store."""
-    options = {"TRAINING_STORE": postgresql_url, **OPTIONS}
-    with courses(tmp_path, **options) as one, courses(tmp_path, **options) as other:
-        yield one, other
-        assert ended(postgresql_url)
+    with two_servers(tmp_path, postgresql_url) as servers:
+        yield servers
 
 
 def is_promoted(server: CoursesServer, training: str) -> bool:
@@ -115,6 +124,33 @@ def test_what_one_server_trains_the_other_shows_serves_and_ends(
 
 def is_reciting(server: CoursesServer, model: str, text: str) -> bool:
     return server.recited(model) == text
+
+
+def test_an_older_model_that_takes_long_to_load_replaces_no_newer_one(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    """One server is at the older one when the other, where nothing is to be loaded, overtakes."""
+    options = {"RUNTIME_LAZY_LOAD_POLL_PERIOD_SECONDS": "0"}
+    with two_servers(tmp_path, postgresql_url, **options) as (one, other):
+        first = one.begin("first", name="fox")
+        one.ended(first)
+        wait_for(lambda: is_promoted(one, first), seconds=60, what="the promotion")
+        assert one.recited("fox") == "first"  # so it is loaded again before a switch
+        load = Hold(tmp_path / "load")
+        slow = one.begin("slow", name="fox", slow=str(load))
+        one.ended(slow)
+        load.begun()
+        quick = other.begin("quick", name="fox")
+        other.ended(quick)
+        wait_for(lambda: is_promoted(other, quick), seconds=60, what="the promotion")
+        load.release()
+        marker = one.begin("marker", name="marker")  # promoted when the slow one is
+        one.ended(marker)
+        wait_for(lambda: is_promoted(one, marker), seconds=60, what="the promotion")
+        for server in (one, other):
+            assert server.recited("fox") == "quick"
+            answer = server.http("GET", "/api/v1/management/models/show?model_id=fox")
+            assert answer.json["version"] == quick
 
 
 def test_a_killed_server_leaves_its_trainings_to_the_other(

@@ -9,7 +9,7 @@ import asyncio
 import os
 
 from kitfox import logs
-from kitfox.errors import Code, KitfoxError
+from kitfox.errors import Code, JobNotFound, KitfoxError
 from kitfox.models import ModelManager
 from kitfox.training import Job, JobFilter, JobState, TrainingService
 
@@ -88,6 +88,8 @@ class AutoPromotion:
                 if self._is_mine(job):
                     outcome = await self._promote(job)
                     await asyncio.to_thread(self._trainings.store.set, job.id, promotion=outcome)
+                    if outcome == "done" and self._trainings.store.database.shared:
+                        await self._make_good(job)
             token = page.next_token
             if not token:
                 return
@@ -117,6 +119,30 @@ class AutoPromotion:
                 return "failed"
             break
         return "done"
+
+    async def _make_good(self, job: Job) -> None:
+        """Sees to it that a later version is current which another server has promoted meanwhile.
+
+        Whoever comes last here has all switches behind it, and all that was said of them before it.
+        """
+        later = await asyncio.to_thread(self._later, job)
+        if later is not None:
+            log.info("Training %s is made current again, after an older one", later.id)
+            await self._promote(later)
+
+    def _later(self, job: Job) -> Job | None:
+        """The latest training whose model was promoted, if an older one is the current version."""
+        done = JobFilter(states=_WANTED.states, model_name=job.model_name, promotion="done")
+        newest = next(iter(self._trainings.page(done, limit=1).jobs), None)
+        current = self._models.store.current_version(job.model_name)
+        # What else is current was made so by somebody's word, a rollback perhaps.
+        if newest is None or current == newest.id or job.id not in (current, newest.id):
+            return None
+        try:
+            is_older = self._trainings.get(current).created < newest.created
+        except JobNotFound:
+            return None
+        return newest if is_older else None
 
     def _is_settled(self, job: Job) -> bool:
         """Whether there is nothing to do: it is current, or a later one has become so."""

@@ -38,10 +38,11 @@ class ReciteTask(TaskBase):
 class Pupil(ModuleBase):
     """Learns lines by heart."""
 
-    def __init__(self, lines: list[str], weight: int = 0) -> None:
+    def __init__(self, lines: list[str], weight: int = 0, slow: str = "") -> None:
         super().__init__()
         self.lines = lines
         self.weight = weight
+        self.slow = slow
 
     def run(self, line: Line) -> Line:
         """Recites all of it."""
@@ -55,6 +56,7 @@ class Pupil(ModuleBase):
         steps: int = 2,
         weight: int = 0,
         end: str = "",
+        slow: str = "",
         context: TrainingContext | None = None,
     ) -> "Pupil":
         """Learns the lines, as often as there are steps.
@@ -65,13 +67,14 @@ class Pupil(ModuleBase):
             steps: How often.
             weight: The size of a file of the model.
             end: `fail`, `memory` or `die`, after the steps.
+            slow: A folder to wait in when the model is loaded, until there is `go` in it.
             context: The training.
         """
         assert context is not None
         learned = [line.text for line in lines]
         if context.last_checkpoint is not None:
             os.write(1, f"goes on from {context.last_checkpoint.name}\n".encode())
-        model = cls(learned, weight)
+        model = cls(learned, weight, slow)
         for step in range(1, steps + 1):
             context.report(step, steps, loss=1 / step)
             os.write(1, f"step {step}\n".encode())
@@ -92,7 +95,7 @@ class Pupil(ModuleBase):
     def save(self, model_path: str) -> None:
         """Keeps the lines."""
         with ModuleSaver(self, model_path=model_path) as saver:
-            saver.update_config({"lines": self.lines})
+            saver.update_config({"lines": self.lines, "slow": self.slow})
         with Path(model_path, "weights").open("wb") as weights:
             if self.weight:  # not a hole: it takes its room on the disk
                 os.posix_fallocate(weights.fileno(), 0, self.weight)
@@ -100,11 +103,14 @@ class Pupil(ModuleBase):
     @classmethod
     def load(cls, model_path: str) -> "Pupil":
         """Remembers the lines."""
-        return cls(list(ModuleLoader(model_path).config.lines))
+        config = ModuleLoader(model_path).config
+        if config.slow:
+            _wait(Path(config.slow))
+        return cls(list(config.lines))
 
 
-def _wait(folder: Path, context: TrainingContext) -> None:
+def _wait(folder: Path, context: TrainingContext | None = None) -> None:
     with (folder / "begun").open("a") as begun:
         begun.write("x")
-    while not (folder / "go").exists() and not context.should_stop:
+    while not (folder / "go").exists() and not (context and context.should_stop):
         time.sleep(0.01)
