@@ -347,6 +347,25 @@ def test_ctrl_c_leaves_the_training_to_itself(
     assert "step 2\n" in shell.run(f"jobs follow {training}")
 
 
+INTERRUPTED = """
+import signal
+from kitfox.cli.commands import main
+from kitfox.services.training_events import TrainingEvents
+async def follow(self, *arguments, **options):
+    signal.raise_signal(signal.SIGINT)
+    yield []
+TrainingEvents.follow = follow
+main()
+"""
+
+
+def test_ctrl_c_in_the_middle_of_a_step_is_heard(alone: CoursesServer, data: Path) -> None:
+    assert alone.kitfox("train", "Pupil", "--data", str(data), "--follow").returncode == 0
+    done = alone.run("-c", INTERRUPTED, "jobs", "follow", "any", "--config", str(alone.config))
+    assert done.returncode == 130, done.stderr
+    assert "kitfox jobs follow any" in done.stderr
+
+
 def test_a_command_that_is_killed_leaves_the_training_to_itself(
     alone: CoursesServer, data: Path, hold: Hold
 ) -> None:

@@ -154,8 +154,10 @@ class LocalTrainings:
             return self._loop.run_until_complete(task)
         except KeyboardInterrupt:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                self._loop.run_until_complete(task)
+            # One that was itself interrupted has ended, and asyncio would wait for it for ever.
+            if not _is_interrupted(task):
+                with suppress(asyncio.CancelledError):
+                    self._loop.run_until_complete(task)
             raise
 
     def _look_for_store(self, method: Method) -> None:
@@ -164,6 +166,11 @@ class LocalTrainings:
         path = url.removeprefix("sqlite:///")
         if method.module is None and path != url and not Path(path).exists():
             raise NotFound(f"there is no job store at {path}: no training has been started there")
+
+
+def _is_interrupted(task: "asyncio.Task[Any]") -> bool:
+    """Whether Ctrl-C came in the middle of a step of a task."""
+    return task.done() and not task.cancelled() and isinstance(task.exception(), KeyboardInterrupt)
 
 
 async def _end_tasks() -> None:
