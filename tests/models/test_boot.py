@@ -21,7 +21,7 @@ def make(tmp_path: Path, make_server: Callable[..., Server]) -> Callable[..., Se
 
     def made(**settings: bool) -> Server:
         project = tmp_path / "project" / "caikit_template"
-        ignore = shutil.ignore_patterns("__pycache__", "mortal", "batched", "quick")
+        ignore = shutil.ignore_patterns("__pycache__", "mortal", "batched", "quick", "apart")
         shutil.copytree(PROJECT, project, ignore=ignore)
         shutil.copytree(project / "models" / "stuck", project / "models" / "late")
         (project / "models" / "late" / "closed").touch()
