@@ -3,11 +3,14 @@
 import asyncio
 import pickle
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kitfox.errors import FailedPrecondition
+from kitfox.models.identity import Files
+from kitfox.models.quarantine_notes import QuarantineNotes, RefusedRequest
 from kitfox.models.quarantines import Quarantines
 from kitfox.models.replicas.frames import BrokenFrame, FrameReader, pack, send_all
 from kitfox.models.replicas.quarantine import Quarantine, digest_of
@@ -63,19 +66,72 @@ def test_what_is_kept_is_bounded() -> None:
     assert not quarantine.watchful
 
 
+def files(name: str = "files") -> Files:
+    """What might lie at the place of a model."""
+    return Files(marks=frozenset({(name, 1, 2, 3, 4)}), size=4)
+
+
 def test_a_quarantine_belongs_to_a_model_and_its_files() -> None:
     kept = Quarantines()
-    first = kept.of("fox", "files")
-    assert kept.of("hen", "files") is not first
-    second = kept.of("fox", "other files")
+    first = kept.of("fox", files())
+    assert kept.of("hen", files()) is not first
+    second = kept.of("fox", files("other files"))
     assert second is not first
     assert kept.find("fox") is second
-    assert kept.of("fox", "files") is first is kept.find("fox")
+    assert kept.of("fox", files()) is first is kept.find("fox")
     assert kept.find("owl") is None
     for index in range(2000):
-        kept.of(f"owl{index}", "files")
+        kept.of(f"owl{index}", files())
     assert kept.find("fox") is None
     assert kept.find("owl1500") is not None
+
+
+def convict(kept: Quarantines, model_id: str, *digests: str) -> None:
+    quarantine = asyncio.run(kept.recall(model_id, files()))
+    for digest in digests * 2:
+        quarantine.accuse(digest, "run", "killed by SIGSEGV", alone=True)
+    kept.close()
+
+
+def refused(notes: QuarantineNotes, model_id: str, name: str = "files") -> list[str]:
+    """What a server refuses that has just been started."""
+    quarantine = asyncio.run(Quarantines(notes).recall(model_id, files(name)))
+    return [entry.digest for entry in quarantine.entries()]
+
+
+def test_a_quarantine_outlives_the_server(tmp_path: Path) -> None:
+    notes = QuarantineNotes(tmp_path / "notes")
+    convict(Quarantines(notes), "fox", "a", "b")
+    assert refused(notes, "fox") == ["a", "b"]
+    assert refused(notes, "fox", "other files") == refused(notes, "hen") == []
+    kept = Quarantines(notes)
+    quarantine = asyncio.run(kept.recall("fox", files()))
+    with pytest.raises(FailedPrecondition, match="killed by SIGSEGV"):
+        quarantine.check("a")
+    assert quarantine.clear("a") == 1
+    kept.close()
+    assert refused(notes, "fox") == ["b"]
+    kept = Quarantines(notes)
+    found = asyncio.run(kept.recall_if_any("fox", files()))
+    assert found is not None
+    found.clear()
+    kept.close()
+    assert not list((tmp_path / "notes").iterdir())
+
+
+def test_notes_of_a_quarantine_are_bounded_and_may_be_broken(tmp_path: Path) -> None:
+    notes = QuarantineNotes(tmp_path)
+    requests = [RefusedRequest(digest="d", method="run", reason="x", since=1.0)]
+    for index in range(1005):
+        (tmp_path / f"old-{index}").touch()
+    notes.write("fox", files(), requests)
+    assert notes.read("fox", files()) == requests
+    assert len(list(tmp_path.iterdir())) == 1000
+    (note,) = [path for path in tmp_path.iterdir() if path.stat().st_size]
+    note.write_bytes(note.read_bytes()[:-1])
+    assert notes.read("fox", files()) == []
+    (tmp_path / "file").touch()
+    QuarantineNotes(tmp_path / "file").write("fox", files(), requests)
 
 
 def test_equal_requests_have_equal_digests() -> None:

@@ -4,6 +4,8 @@ A model that was replaced, by a rename or by writing over it, is told from the o
 What is added to it, as by a module that keeps a cache in its folder, changes nothing.
 """
 
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -23,6 +25,15 @@ class Files:
     """What tells each of them from any other that was or will be in its place."""
     size: int
     """Their bytes together, without the manifest's."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same after a restart, when a device or an inode may be another one.
+
+        It tells names, times and sizes.
+        """
+        marks = sorted((str(mark[0]), *map(str, mark[3:])) for mark in self.marks if len(mark) > 3)
+        return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
 
     def are_in(self, later: "Files | None") -> bool:
         """Whether they all are still there, unchanged."""

@@ -80,7 +80,7 @@ class LoadNotes:
             descriptor = _open_locked(path)
         except OSError:  # a folder that may only be read; or another server loads it just now
             return LoadNote(path, None)
-        fingerprint = _fingerprint(files)
+        fingerprint = files.fingerprint
         left = _read(descriptor)
         # Whoever wrote it did not live to remove it.
         ends = 1 + left.ends if left is not None and left.files == fingerprint else 0
@@ -137,9 +137,3 @@ def _read(descriptor: int) -> _Note | None:
         return _decode(os.pread(descriptor, _LONGEST_NOTE, 0))
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _fingerprint(files: Files) -> str:
-    """Names, times and sizes: a device or an inode may be another one after a restart."""
-    marks = sorted((str(mark[0]), *map(str, mark[3:])) for mark in files.marks if len(mark) > 3)
-    return hashlib.sha256(msgspec.json.encode(marks)).hexdigest()

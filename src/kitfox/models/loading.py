@@ -28,6 +28,7 @@ from kitfox.models.load_threads import LoadThreads, Slots
 from kitfox.models.loaded import LoadedModel
 from kitfox.models.opening import OpenedModel, Preparation, open_model
 from kitfox.models.process_memory import resident_bytes
+from kitfox.models.quarantine_notes import QuarantineNotes
 from kitfox.models.quarantines import Quarantines
 from kitfox.models.settings import ExecutionSettings
 from kitfox.models.watchdog import Watchdog
@@ -129,6 +130,7 @@ class ModelLoader:
         warm_up: Called with each model before anybody else gets it; with one that has replicas, for
             each of them, whenever one has been started.
         notes: Remembers loads that end the process.
+        quarantine_notes: Remembers the requests that end processes of models.
 
     Attributes:
         quarantines: The requests that models refuse because these ended their processes.
@@ -144,6 +146,7 @@ class ModelLoader:
         verify: Verify | None = None,
         warm_up: WarmUp | None = None,
         notes: LoadNotes | None = None,
+        quarantine_notes: QuarantineNotes | None = None,
     ) -> None:
         self._open_model = open_model
         self._slots = Slots(threads)
@@ -154,7 +157,7 @@ class ModelLoader:
         self._warm_up = warm_up
         self._notes = notes
         self._output = LoadOutput()
-        self.quarantines = Quarantines()
+        self.quarantines = Quarantines(quarantine_notes)
         self._running = 0
         self._started = 0
 
@@ -228,6 +231,7 @@ class ModelLoader:
     def close(self) -> None:
         """Ends what goes on in the background."""
         self._open_model.close()
+        self.quarantines.close()
 
     async def _load_unchanging(self, name: str, path: Path, deadline: float | None) -> LoadedModel:
         """Loads anew when files were exchanged meanwhile: it might be half of each version."""
@@ -290,7 +294,7 @@ class ModelLoader:
         preparation = Preparation(
             warm_up=warm_up,
             seconds=self._seconds,
-            quarantine=lambda: self.quarantines.of(name, files),
+            quarantine=partial(self.quarantines.recall, name, files),
             note=None if self._notes is None else partial(self._notes.begin, name, files),
         )
         opening = self._open_model(name, path, preparation=preparation)

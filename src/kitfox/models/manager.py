@@ -114,6 +114,16 @@ class ModelManager:
         model = self.peek(model_id)
         return self._loader.quarantines.find(model_id if model is None else model.name)
 
+    async def recall_quarantine(self, model_id: str) -> "Quarantine | None":
+        """The same, also of a model that has not been loaded since the server was started."""
+        if (found := self.quarantine(model_id)) is not None:
+            return found
+        path = await asyncio.to_thread(self.store.locate, model_id)
+        files = None if path is None else await asyncio.to_thread(files_if_any, path)
+        if files is None:
+            return None
+        return await self._loader.quarantines.recall_if_any(model_id, files)
+
     def suspects(self) -> frozenset[str]:
         """The models whose load has ended a server. Reads the disk."""
         return self._loader.suspects()

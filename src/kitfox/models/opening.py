@@ -54,7 +54,7 @@ class Preparation:
     """Sends it the requests that it wants to see first."""
     seconds: float = 0.0
     """How long each process may take to load it and to warm up; 0: as long as it likes."""
-    quarantine: "Callable[[], Quarantine] | None" = None
+    quarantine: "Callable[[], Awaitable[Quarantine]] | None" = None
     """Gives the requests that it refuses, if it has processes that these might end."""
     note: Callable[[], LoadNote] | None = None
     """Notes, in a thread, that it is being loaded, if a load may end the process that asks."""
@@ -158,7 +158,7 @@ async def _open_processes(
         loop=loop,
         warm_up=warm_up,
         load_seconds=preparation.seconds,
-        quarantine=None if preparation.quarantine is None else preparation.quarantine(),
+        quarantine=None if preparation.quarantine is None else await preparation.quarantine(),
     )
     return OpenedModel(module=replicas.module, execution=replicas)
 

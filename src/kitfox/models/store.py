@@ -19,6 +19,7 @@ from kitfox.models.deployment import ModelFiles, check_files, copy_model, write_
 from kitfox.models.incoming import IncomingModel
 from kitfox.models.inspection import ModelEntry, inspect_model, settled, stray_link
 from kitfox.models.load_notes import LoadNotes
+from kitfox.models.quarantine_notes import QuarantineNotes
 from kitfox.models.reference import ModelReference
 from kitfox.models.versions import Promotion, Versions
 from kitfox.models.workspace import VERSIONS, Workspace, explaining
@@ -214,6 +215,10 @@ class ModelStore:
     def load_notes(self) -> LoadNotes:
         """Where loads are noted that end the process."""
         return LoadNotes(self.root / VERSIONS / ".loads")
+
+    def quarantine_notes(self) -> QuarantineNotes:
+        """Where it is noted what models refuse because it ended their processes."""
+        return QuarantineNotes(self.root / VERSIONS / ".quarantine")
 
     def settled(self, names: Iterable[str]) -> set[str]:
         """Those of some entries that nobody is writing just now; waits once for all of them."""

@@ -249,6 +249,7 @@ def _make_loader(config: Config, store: ModelStore, warm_up: WarmUp) -> ModelLoa
         retries=config.runtime.lazy_load_retries,
         verify=store.verify,
         notes=store.load_notes(),
+        quarantine_notes=store.quarantine_notes(),
         warm_up=warm_up,
     )
 

@@ -165,7 +165,7 @@ class ModelManagement:
         return await self._described(name)
 
     async def _list_quarantine(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
-        quarantine = self._quarantine(fields.get("model_id") or "")
+        quarantine = await self._quarantine(fields.get("model_id") or "")
         entries = [] if quarantine is None else quarantine.entries()
         return QuarantineResponse(
             requests=[
@@ -181,15 +181,15 @@ class ModelManagement:
         )
 
     async def _clear_quarantine(self, fields: dict[str, Any], context: Context) -> DataObjectBase:
-        quarantine = self._quarantine(fields.get("model_id") or "")
+        quarantine = await self._quarantine(fields.get("model_id") or "")
         digest = fields.get("digest") or None
         return ClearQuarantineResponse(
             cleared=0 if quarantine is None else quarantine.clear(digest)
         )
 
-    def _quarantine(self, model_id: str) -> "Quarantine | None":
+    async def _quarantine(self, model_id: str) -> "Quarantine | None":
         """The quarantine of a model; None if it has had no processes of its own."""
-        quarantine = self._models.quarantine(check_model_id(model_id))
+        quarantine = await self._models.recall_quarantine(check_model_id(model_id))
         if quarantine is None and self._models.peek(model_id) is None:
             raise ModelNotFound(model_id, list(self._models.loaded)[:50], "it is not loaded")
         return quarantine

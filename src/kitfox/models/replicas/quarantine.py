@@ -16,7 +16,7 @@ import io
 import pickle
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,8 @@ class Quarantine:
     def __init__(self) -> None:
         self.watchful = False
         """Whether there is anybody to look for: if not, calls need no digest."""
+        self.on_change: Callable[[], object] | None = None
+        """Called after other requests are refused than before."""
         self._suspects: OrderedDict[str, _Record] = OrderedDict()
         self._convicts: OrderedDict[str, _Record] = OrderedDict()
 
@@ -110,7 +112,17 @@ class Quarantine:
         while len(shelf) > _MOST:
             shelf.popitem(last=False)
         self.watchful = True
+        if guilty:
+            self._tell()
         return guilty
+
+    def convict(self, digest: str, method: str, reason: str, since: float) -> None:
+        """Refuses a request that is known already; as in `entries`."""
+        record = self._convicts[digest] = _Record(method)
+        record.deaths, record.reason, record.since = _LIMIT, reason, since
+        while len(self._convicts) > _MOST:
+            self._convicts.popitem(last=False)
+        self.watchful = True
 
     def acquit(self, digest: str) -> None:
         """Notes that a request was run and its replica lives."""
@@ -144,7 +156,13 @@ class Quarantine:
             count = int(self._convicts.pop(digest, None) is not None)
             self._suspects.pop(digest, None)
         self._look_up()
+        if count:
+            self._tell()
         return count
+
+    def _tell(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
 
     def _look_up(self) -> None:
         self.watchful = bool(self._suspects or self._convicts)
