@@ -14,7 +14,9 @@ def test_a_server_starts_without_the_model_that_ends_it(
     tmp_path: Path, make_server: Callable[..., Server]
 ) -> None:
     project = tmp_path / "project" / "caikit_template"
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", "mortal"))
+    shutil.copytree(
+        PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", "mortal", "apart")
+    )
     lethal = project / "models" / "lethal"
     shutil.copytree(project / "models" / "stuck", lethal)
     (lethal / "lethal").touch()

@@ -38,12 +38,17 @@ def test_a_death_fails_the_call_with_its_reason(moody: Path, what: str, reason: 
     async def run() -> None:
         changes: list[bool] = []
         async with opened(moody, on_change=lambda: changes.append(True)) as execution:
-            pid = execution.replicas[0].pid
-            changes.clear()
-            began = time.monotonic()
-            with pytest.raises(Unavailable, match=reason) as caught:
-                await ask(execution, what)
-            assert time.monotonic() - began < 5  # within a second, on a machine that is free
+            took: list[float] = []
+            while len(took) < 5 and min(took, default=9) >= 1:  # the machine may be busy
+                await until(lambda: execution.ready)
+                execution.quarantine.clear()
+                pid = execution.replicas[0].pid
+                changes.clear()
+                began = time.monotonic()
+                with pytest.raises(Unavailable, match=reason) as caught:
+                    await ask(execution, what)
+                took.append(time.monotonic() - began)
+            assert min(took) < 1
             assert "is being restarted" in caught.value.message
             state = execution.replicas[0]
             assert reason in state.last_error
@@ -52,7 +57,7 @@ def test_a_death_fails_the_call_with_its_reason(moody: Path, what: str, reason: 
             assert changes
             await until(lambda: execution.ready)
             state = execution.replicas[0]
-            assert (state.state, state.restarts) == ("ready", 1)
+            assert (state.state, state.restarts) == ("ready", len(took))
             assert (await ask(execution, "again")).pid == state.pid != pid
             if what == "crash":
                 assert any("Segmentation fault" in line for line in state.log_tail)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ models:
         plain: {mode: process, replicas: 2, threads: 1}
 """
 TALK = "/api/v1/task/talk"
+SHOW = "/api/v1/management/models/show"
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,26 @@ def test_a_killed_replica_costs_its_calls_and_nothing_else(
         call.cancel()
     assert victim not in workers_of(server)
     assert one(request("one", text="fox"), metadata=model("plain"), timeout=30).text == "fox"
+
+
+def test_one_of_two_replicas_is_enough_to_be_ready(server: ShapesServer) -> None:
+    """While the other is dead, the model serves, and says that there is one."""
+
+    def shown() -> Any:
+        return server.http("GET", f"{SHOW}?model_id=plain").json
+
+    for _ in range(5):  # the other may be there again before anybody looks
+        wait_for(lambda: shown()["replicas"] == 2, seconds=60, what="two replicas")
+        os.kill(workers_of(server)[0], signal.SIGKILL)
+        found, deadline = shown(), time.monotonic() + 5
+        while found["replicas"] == 2 and time.monotonic() < deadline:
+            found = shown()
+        assert found["state"] == "ready"
+        assert server.http("POST", TALK, {"inputs": "fox", "model_id": "plain"}).status == 200
+        if found["replicas"] == 1:
+            assert shown()["state"] == "ready"
+            return
+    pytest.fail("no look came while one replica was dead")
 
 
 def test_open_streams_keep_no_calls_from_their_replicas(
