@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import sys
 import threading
 import time
@@ -10,8 +11,9 @@ from concurrent.futures import Executor as Loaders
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kitfox import logs
 from kitfox.config import ModelExecution
 from kitfox.models.batch_executor import BatchExecutor
 from kitfox.models.batch_shape import batch_shapes
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["OpenedModel", "Preparation", "open_model"]
 
 _MOST_THREADS = 100
+_BATCH_SETTINGS = ("max_batch_size", "max_batch_delay_seconds", "max_batch_weight")
+
+log = logs.channel("MODELS")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +96,9 @@ async def open_model(
     """
     preparation = preparation or Preparation()
     if settings.mode == "process":
-        return await _open_processes(name, path, settings, loop, preparation)
+        opened = await _open_processes(name, path, settings, loop, preparation)
+        _tell_of_unused(name, settings, opened.module)
+        return opened
     async with _noted(preparation.note):
         model = await loop.run_in_executor(loaders, load, path)
         maker = _Maker(name, model, settings, loop, most_threads, watchdog)
@@ -106,6 +113,7 @@ async def open_model(
             )
             watchdog.listen()
         opened = OpenedModel(module=type(model), execution=execution)
+        _tell_of_unused(name, settings, opened.module)
         if preparation.warm_up is not None:
             try:
                 await preparation.warm_up(opened)
@@ -311,6 +319,43 @@ class _Maker:
             # What runs on the event loop has no threads that could be seen to wait.
             cpu_seconds=_always_busy if isinstance(executor, LoopBatches) else None,
         )
+
+
+def _tell_of_unused(name: str, settings: ModelExecution, module: type[ModuleBase]) -> None:
+    """Logs that what is set for batches changes nothing, where the mode has none."""
+    said = [key for key in _BATCH_SETTINGS if getattr(settings, key)]
+    if settings.mode == "thread" or settings.max_batch_size == 1 or not said:
+        return
+    unused = [
+        method
+        for method, batch in _batch_methods(module).items()
+        if settings.mode == "inline" or inspect.iscoroutinefunction(batch)
+    ]
+    if unused:
+        kind = "" if settings.mode == "inline" else "async def "
+        log.warning(
+            "Model %s is run call by call: %s %s no effect in mode %s on its %smethods %s",
+            name,
+            " and ".join(said),
+            "has" if len(said) == 1 else "have",
+            settings.mode,
+            kind,
+            ", ".join(unused),
+            extra={"log_code": "<KFX20061W>"},
+        )
+
+
+def _batch_methods(module: type[ModuleBase]) -> dict[str, Callable[..., Any]]:
+    """The batch methods that a module has of its own, by the methods whose calls they take."""
+    names = {"run"} | {
+        signature.method_name
+        for methods in module._task_methods.values()
+        for signature in methods.values()
+    }
+    found = {name: getattr(module, f"{name}_batch", None) for name in sorted(names)}
+    return {
+        name: batch for name, batch in found.items() if batch and batch is not ModuleBase.run_batch
+    }
 
 
 def _always_busy(threads: Sequence[threading.Thread]) -> float:
