@@ -211,3 +211,15 @@ def test_what_is_removed_by_hand_is_no_longer_listed(server: ManagedServer) -> N
     assert listed(server, "filter=fleeting") == ["fleeting"]
     shutil.rmtree(server.models / "fleeting")
     assert listed(server, "filter=fleeting") == []
+
+
+def test_with_a_model_the_failures_of_its_versions_are_forgotten(server: ManagedServer) -> None:
+    server.deploy("owl@1", "One")
+    server.deploy("owl@2", "Two", warm_up=[{"text_input": {"name": ""}}])
+    assert server.ask("owl@2").status == 500
+    assert server.state("owl@2") == "failed"
+    assert server.undeploy("owl").status == 200
+    assert server.state("owl@2") == ""
+    server.deploy("owl@2", "Two")
+    assert server.state("owl@2") == "available"
+    assert server.greeting("owl@2") == "Two"

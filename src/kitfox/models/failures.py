@@ -60,6 +60,11 @@ class LoadFailure:
     files: Files
     """What was there."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it could not even be brought from a remote store."""
+        return self.path == NOWHERE
+
     def error(self) -> KitfoxError:
         """The error for one more caller."""
         return KitfoxError(self.message, code=self.code)

@@ -80,7 +80,9 @@ class Deployment:
         for name in [*self._models.loaded, *self._models.loading]:
             if name == model_id or name.startswith(f"{model_id}@"):
                 self._models.unload(name, why="it was undeployed")
-        self._models.forget_failure(model_id)
+        for name in self._models.failed:
+            if name == model_id or name.startswith(f"{model_id}@"):
+                self._models.forget_failure(name)
         return UndeployModelRequest(model_id=model_id)
 
     def _loaded(self, load: "asyncio.Future[Any]") -> None:
@@ -235,7 +237,8 @@ class _Descriptions:
         if entry is None and loaded is None:
             if model_id in models.loading:
                 return _description(model_id, "loading")
-            if models.failure(model_id) is not None:  # in a remote store, and not to be had
+            failure = models.failure(model_id)
+            if failure is not None and failure.is_remote:
                 return _description(model_id, "failed", **self._trouble(model_id, None))
             why = "it has not been downloaded" if models.store.may_be_remote(model_id) else ""
             raise ModelNotFound(model_id, list(models.loaded)[:50], why)
@@ -272,7 +275,7 @@ class _Descriptions:
             return "ready" if getattr(model.execution, "ready", True) else "failed"
         if model_id in models.loading:
             return "loading"
-        if any(model.name == model_id for model in models.budget.ending):
+        if any(model.name == model_id and model.in_flight for model in models.budget.ending):
             return "unloading"
         if entry is not None and entry.problem:
             return "incomplete"

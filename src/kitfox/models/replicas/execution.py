@@ -309,7 +309,7 @@ class InProcesses:
         return self._pool.outstanding
 
     def figures(self) -> ExecutionFigures:
-        """What there is to say of its work; streams are not counted."""
+        """What there is to say of its work, with all its calls; streams are calls, too."""
         pool = self._pool
         return model_figures(
             [*(member.figures for member in pool.members.values()), pool.lost],
