@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from kitfox.config import ConfigError, parse, parse_bytes
 from kitfox.errors import ResourceExhausted
 from kitfox.models import ModelManager
 from tests.models.actors import HOARD, Stage, ask, run, write_model
+from tests.models.models_under_test import until
 
 SIZE = 10_000
 TWO = int(2.5 * SIZE)
@@ -86,7 +88,34 @@ def test_calls_that_finish_on_an_unloaded_model_still_count(folder: Path, stage:
         models.unload("ant")
         assert models.budget.used == model.size
         model.release()
-        assert models.budget.used == 0
+        await until(lambda: models.budget.used == 0)
+
+    run(scenario, folder, memory_budget=TWO)
+
+
+def test_a_model_counts_until_it_is_closed_and_none_goes_in_its_place(
+    folder: Path, stage: Stage
+) -> None:
+    async def scenario(models: ModelManager) -> None:
+        for name in ("ant", "bee"):
+            await ask(models, name)
+        gate, execution = threading.Event(), models.loaded["ant"].execution
+        close = execution.close
+
+        def close_late() -> None:
+            gate.wait(60)
+            close()
+
+        execution.close = close_late  # type: ignore[method-assign] # as processes that take long
+        waiting = asyncio.ensure_future(models.get("cat"))
+        await until(lambda: "ant" not in models.loaded)
+        await asyncio.sleep(0.05)
+        assert set(models.loaded) == {"bee"}
+        assert models.budget.used >= 2 * SIZE
+        assert not waiting.done()
+        gate.set()
+        await waiting
+        assert set(models.loaded) == {"bee", "cat"}
 
     run(scenario, folder, memory_budget=TWO)
 

@@ -1,9 +1,9 @@
 """The memory budget: how many bytes of models are loaded at the same time.
 
-A model counts from before it is loaded until its last call is over: with the bytes of its files,
-for each process that it runs in, and once it is loaded with what it was measured to take if that is
-more. The one that was used longest ago makes room, if nobody is using it and the next request can
-have it back.
+A model counts from before it is loaded until its last call is over and what ran it is gone: with
+the bytes of its files, for each process that it runs in, and once it is loaded with what it was
+measured to take if that is more. The one that was used longest ago makes room, if nobody is using
+it and the next request can have it back.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from kitfox.models.loaded import LoadedModel
 __all__ = ["MemoryBudget"]
 
 _PAUSE_SECONDS = 0.01
+_CLOSE_SECONDS = 5.0
+"""How long a load waits for a model that is being closed before another one has to go as well."""
 
 
 class MemoryBudget:
@@ -53,23 +55,28 @@ class MemoryBudget:
 
     @property
     def used(self) -> int:
-        """The bytes of the models that are loaded, are being loaded, or have calls to finish."""
+        """The bytes of the models that are loaded, are being loaded, or are not gone yet."""
         models = itertools.chain(self._loaded.values(), self.ending)
         return self._reserved + sum(model.footprint for model in models)
 
     def note_end(self, model: LoadedModel) -> None:
-        """Counts a model that is offered no longer until its last call is over."""
+        """Counts a model that is offered no longer until it is closed."""
         self._ending = tuple(map(weakref.ref, {*self.ending, model}))
 
     @property
     def ending(self) -> frozenset[LoadedModel]:
-        """The models that are offered no longer, and have calls to finish."""
+        """The models that are offered no longer, and have calls to finish or are being closed."""
         known = [reference() for reference in self._ending]
-        return frozenset(model for model in known if model is not None and model.in_flight)
+        return frozenset(model for model in known if model is not None and not model.closed)
+
+    @property
+    def _leaving(self) -> int:
+        """The bytes of those that will be gone in a moment."""
+        return sum(model.footprint for model in self.ending if not model.in_flight)
 
     def fits(self, model_id: str) -> bool:
         """Whether there would be room now for a model that was refused because there was none."""
-        return self.used + self._refused.get(model_id, 0) <= self.limit
+        return self.used - self._leaving + self._refused.get(model_id, 0) <= self.limit
 
     def settle(self, model_id: str) -> None:
         """Makes room for what a model turned out to take when it had been loaded.
@@ -78,7 +85,7 @@ class MemoryBudget:
             model_id: The model; it stays.
         """
         if self.limit and self._may_evict:
-            while self.used > self.limit and self._evict_one(model_id):
+            while self.used - self._leaving > self.limit and self._evict_one(model_id):
                 pass
 
     @contextlib.asynccontextmanager
@@ -107,8 +114,12 @@ class MemoryBudget:
             self._reserved -= size
 
     async def _make_room(self, model_id: str, size: int, *, may_evict: bool) -> None:
-        deadline = time.monotonic() + self._patience
-        while self.used + size > self.limit:
+        now = time.monotonic()
+        deadline, closed = now + self._patience, now + _CLOSE_SECONDS
+        while (missing := self.used + size - self.limit) > 0:
+            if missing <= self._leaving and time.monotonic() < closed:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
             if may_evict and size <= self.limit:
                 if self._evict_one(model_id):
                     continue

@@ -51,6 +51,9 @@ class LoadedModel:
     retired: bool = False
     """Whether it is no longer offered: it is closed when the last call on it is over."""
 
+    closed: bool = False
+    """Whether what ran it is gone, with all that it held."""
+
     @property
     def footprint(self) -> int:
         """Bytes of memory that it takes: as measured where that is more than its files tell."""
@@ -84,6 +87,10 @@ class LoadedModel:
 
     def close(self) -> None:
         """Gives back what runs it, without making the event loop wait for that."""
-        threading.Thread(
-            target=self.execution.close, name=f"close-{self.name}", daemon=True
-        ).start()
+        threading.Thread(target=self._close, name=f"close-{self.name}", daemon=True).start()
+
+    def _close(self) -> None:
+        try:
+            self.execution.close()
+        finally:
+            self.closed = True
