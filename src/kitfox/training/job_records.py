@@ -60,6 +60,9 @@ class JobRecords:
     ) -> None:
         self.database = open_database(url, create=create, busy_timeout=busy_timeout)
         self.version = migrate(self.database)
+        if self.database.shared:  # whose roles may be allowed to read alone: find out at once
+            with self.database.write() as connection:
+                connection.change("UPDATE jobs SET state = state WHERE 1 = 0")
         self.kind = kind
 
     @property

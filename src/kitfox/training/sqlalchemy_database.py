@@ -26,6 +26,8 @@ _SCHEMA_LOCK = 0x6B6974666F78
 """The number of the advisory lock: `kitfox` in ASCII."""
 
 
+_NOT_ALLOWED = ("42501", "25006")
+"""PostgreSQL's numbers for what the role may not do, and for a database that is read-only."""
 _IDLE_SECONDS = 30
 """How long a transaction may be open with nothing said in it: one whose process has been stopped in
 the middle must not keep its rows from all others."""
@@ -158,6 +160,8 @@ class SqlAlchemyDatabase:
             if isinstance(error, OperationalError) or error.connection_invalidated:
                 why = f"The job store {self.name} cannot be reached: {text}"
                 raise Unavailable(why) from error
+            if getattr(error.orig, "sqlstate", "") in _NOT_ALLOWED:
+                raise StoreError(self.name, f"cannot be used: {text}") from error
             raise StoreError(self.name, f"failed: {text}", code=Code.INTERNAL) from error
 
 
