@@ -142,6 +142,7 @@ def test_what_is_damaged_there_is_not_downloaded_at_each_call(
     assert server.say("torn").json["details"] == first.json["details"]
     shown = server.show("torn").json
     assert (shown["state"], "is damaged" in shown["last_error"]) == ("failed", True)
+    assert server.listed("state=failed") == ["torn"]
     assert trickle.asked["/torn/word"] == 1
     (trickle.folder / "torn" / "word").write_text("sweet")
     assert server.manage("load", "torn").status == 200

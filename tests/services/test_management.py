@@ -218,7 +218,9 @@ def test_with_a_model_the_failures_of_its_versions_are_forgotten(server: Managed
     server.deploy("owl@2", "Two", warm_up=[{"text_input": {"name": ""}}])
     assert server.ask("owl@2").status == 500
     assert server.state("owl@2") == "failed"
+    assert listed(server, "filter=owl&state=failed") == ["owl@2"]
     assert server.undeploy("owl").status == 200
+    assert listed(server, "filter=owl") == []
     assert server.state("owl@2") == ""
     server.deploy("owl@2", "Two")
     assert server.state("owl@2") == "available"

@@ -253,7 +253,8 @@ class _Descriptions:
 
     def _names(self, pattern: str, token: str) -> Iterator[str]:
         models = self._models
-        names = sorted({*models.store.names(), *models.loaded, *models.loading})
+        known = {*models.store.names(), *models.loaded, *models.loading, *models.failed}
+        names = sorted(known)
         is_glob = any(char in pattern for char in "*?[")
         for name in names[bisect_right(names, token) :]:
             if fnmatchcase(name, pattern) if is_glob else pattern in name:
