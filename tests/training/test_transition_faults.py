@@ -13,7 +13,7 @@ from .faults import FaultFile
 
 pytestmark = pytest.mark.slow
 
-MOST = int(os.environ.get("KITFOX_TRANSITION_FAULTS", "3"))
+MOST = int(os.environ.get("KITFOX_TRANSITION_FAULTS", "8"))
 """Calls of each transition that fail, one at a time, evenly spread over all of them."""
 
 
