@@ -10,20 +10,20 @@ from pathlib import Path
 from kitfox.data import DataObjectBase, DataStream, dataobject
 from kitfox.modules import ModuleBase, TaskBase, module, task
 
-__all__ = ["Crowd", "CrowdBatches", "LaterBatches", "Seen"]
+__all__ = ["Crowd", "CrowdBatches", "LaterBatches", "SeenInCrowd"]
 
 
 @dataobject("tests.crowd")
-class Seen(DataObjectBase):
+class SeenInCrowd(DataObjectBase):
     text: str
     most: int
 
 
 @task(
     unary_parameters={"text": str},
-    unary_output_type=Seen,
+    unary_output_type=SeenInCrowd,
     streaming_parameters={"texts": Iterable[str]},
-    streaming_output_type=Iterable[Seen],
+    streaming_output_type=Iterable[SeenInCrowd],
 )
 class CrowdTask(TaskBase):
     pass
@@ -31,9 +31,9 @@ class CrowdTask(TaskBase):
 
 @task(
     unary_parameters={"text": str},
-    unary_output_type=Seen,
+    unary_output_type=SeenInCrowd,
     streaming_parameters={"texts": Iterable[str]},
-    streaming_output_type=Iterable[Seen],
+    streaming_output_type=Iterable[SeenInCrowd],
 )
 class LaterTask(TaskBase):
     pass
@@ -70,49 +70,49 @@ class Crowd(ModuleBase):
             with self.lock:
                 self.inside -= 1
 
-    def work(self, text: str) -> Seen:
+    def work(self, text: str) -> SeenInCrowd:
         with self.counted(text):
             time.sleep(0.005)
             while is_held(text):
                 time.sleep(0.005)
-        return Seen(text, self.most)
+        return SeenInCrowd(text, self.most)
 
-    async def work_on_loop(self, text: str) -> Seen:
+    async def work_on_loop(self, text: str) -> SeenInCrowd:
         with self.counted(text):
             await asyncio.sleep(0.005)
             while is_held(text):  # noqa: ASYNC110 -- another process makes the file
                 await asyncio.sleep(0.005)
-        return Seen(text, self.most)
+        return SeenInCrowd(text, self.most)
 
     @CrowdTask.taskmethod()
-    def run(self, text: str) -> Seen:
+    def run(self, text: str) -> SeenInCrowd:
         return self.work(text)
 
     @CrowdTask.taskmethod(output_streaming=True)
-    def split(self, text: str) -> Iterable[Seen]:
+    def split(self, text: str) -> Iterable[SeenInCrowd]:
         for part in text.split():
             yield self.work(part)
 
     @CrowdTask.taskmethod(input_streaming=True)
-    def join(self, texts: DataStream[str]) -> Seen:
+    def join(self, texts: DataStream[str]) -> SeenInCrowd:
         return [self.work(text) for text in texts][-1]
 
     @CrowdTask.taskmethod(input_streaming=True, output_streaming=True)
-    def echo(self, texts: DataStream[str]) -> Iterable[Seen]:
+    def echo(self, texts: DataStream[str]) -> Iterable[SeenInCrowd]:
         for text in texts:
             yield self.work(text)
 
     @LaterTask.taskmethod()
-    async def later(self, text: str) -> Seen:
+    async def later(self, text: str) -> SeenInCrowd:
         return await self.work_on_loop(text)
 
     @LaterTask.taskmethod(output_streaming=True)
-    async def later_split(self, text: str) -> AsyncIterator[Seen]:
+    async def later_split(self, text: str) -> AsyncIterator[SeenInCrowd]:
         for part in text.split():
             yield await self.work_on_loop(part)
 
     @LaterTask.taskmethod(input_streaming=True, output_streaming=True)
-    async def later_echo(self, texts: DataStream[str]) -> Iterable[Seen]:
+    async def later_echo(self, texts: DataStream[str]) -> Iterable[SeenInCrowd]:
         """Reads on the event loop, and makes its results in a thread."""
         found = [text async for text in texts]
         return (self.work(text) for text in found)
@@ -122,8 +122,8 @@ class Crowd(ModuleBase):
 class CrowdBatches(Crowd):
     """The same, with batches."""
 
-    def run_batch(self, text: list[str]) -> list[Seen]:
-        return [self.work("+".join(text)), *(Seen(item, self.most) for item in text[1:])]
+    def run_batch(self, text: list[str]) -> list[SeenInCrowd]:
+        return [self.work("+".join(text)), *(SeenInCrowd(item, self.most) for item in text[1:])]
 
 
 @module("00110203-0405-0607-0809-0a0b02dd0e1a", "Later choirs", "1.0.0", task=LaterTask)
@@ -135,8 +135,8 @@ class LaterBatches(ModuleBase):
         return cls()
 
     @LaterTask.taskmethod()
-    async def run(self, text: str) -> Seen:
-        return Seen(text, 1)
+    async def run(self, text: str) -> SeenInCrowd:
+        return SeenInCrowd(text, 1)
 
-    async def run_batch(self, text: list[str]) -> list[Seen]:  # type: ignore[override] # as `run`
-        return [Seen(item, len(text)) for item in text]
+    async def run_batch(self, text: list[str]) -> list[SeenInCrowd]:  # type: ignore[override] # as `run`
+        return [SeenInCrowd(item, len(text)) for item in text]

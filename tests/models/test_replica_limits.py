@@ -17,7 +17,7 @@ from kitfox.logs import current_request
 from kitfox.models.replicas import InProcesses
 from kitfox.models.streams import RequestFeed, split
 from kitfox.modules import RequestContext
-from tests.models.crowd import Crowd, CrowdBatches, Seen
+from tests.models.crowd import Crowd, CrowdBatches, SeenInCrowd
 from tests.models.replica_models import model_folder, opened, until
 
 pytestmark = pytest.mark.slow
@@ -52,13 +52,13 @@ class Caller:
         return asyncio.ensure_future(self.execution.function("later")(text=text))
 
     def later_split(self, text: str) -> "asyncio.Task[Any]":
-        async def read() -> list[Seen]:
+        async def read() -> list[SeenInCrowd]:
             return [seen async for seen in self.execution.function("later_split")(text=text)]
 
         return asyncio.ensure_future(read())
 
     def later_echo(self, *texts: str) -> "asyncio.Task[Any]":
-        async def read() -> list[Seen]:
+        async def read() -> list[SeenInCrowd]:
             found = await self.execution.function("later_echo")(**requests(*texts))
             return [seen async for seen in found]
 
@@ -112,7 +112,7 @@ def crowd(tmp_path: Path) -> Path:
     return model_folder(tmp_path / "crowd", Crowd)
 
 
-def seen_in(answers: list[Any]) -> list[Seen]:
+def seen_in(answers: list[Any]) -> list[SeenInCrowd]:
     """What single results and streams of them say."""
     return [item for answer in answers for item in (answer if type(answer) is list else [answer])]
 
