@@ -47,6 +47,8 @@ Result = TypeVar("Result")
 
 _OPENING_PATIENCE = 5.0
 """For how many seconds a worker tries to open the store, before there is anything to be lost."""
+_TERMINATED = 128 + signal.SIGTERM
+"""The exit status of a process that SIGTERM has ended."""
 _EXIT_PATIENCE = 5.0
 """How long threads and exit handlers of the module may take when all is done."""
 
@@ -101,6 +103,13 @@ def import_libraries(libraries: Sequence[Library]) -> None:
 
 def work(url: str, job_id: str, attempt: int) -> int:
     """Performs one attempt of one job and tells the store; gives the exit status."""
+    try:
+        return _work(url, job_id, attempt)
+    except Terminated:  # before there was anything to end, or when all had been told
+        return _TERMINATED
+
+
+def _work(url: str, job_id: str, attempt: int) -> int:
     settings = WorkerSettings.from_environ(os.environ)
     store = insist(lambda: JobStore(url, create=False, busy_timeout=30), seconds=_OPENING_PATIENCE)
     job = _begin(store, job_id, attempt)
@@ -151,7 +160,7 @@ def _end(store: JobStore, job: Job, outcome: Outcome, perform: Callable[[], None
             outcome.leave()
         else:
             outcome.fail("the worker was stopped by signal 15 (SIGTERM)")
-        return 128 + signal.SIGTERM
+        return _TERMINATED
     except StoreGone:
         raise
     except BaseException as error:  # the edge of the job: whatever a module raises, also SystemExit
