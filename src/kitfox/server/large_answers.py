@@ -34,6 +34,8 @@ _LOOK_SECONDS = 1.0
 """How often to ask after what was handed over."""
 _LEAST_SECONDS = 0.05
 """How soon to ask again, if there is no room, and for how long to wait for that."""
+_LOOKS = 3
+"""How often to ask for the sake of one answer: what is given back others may take."""
 _ASKED_AT_A_TIME = 256
 _PATIENCE_SECONDS = 0.2
 """An engine that knows answers at once; one that does not waits until the request is over."""
@@ -55,7 +57,7 @@ class LargeAnswers:
         self._seconds = settings.request_seconds
         self._left: deque[tuple[Receive, int]] = deque()
         self._look: asyncio.Task[None] | None = None
-        self._looked = 0.0
+        self._vain_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     async def send(
@@ -103,12 +105,15 @@ class LargeAnswers:
         Raises:
             ResourceExhausted: There is none.
         """
-        try:
-            self._room.take(size)
-        except ResourceExhausted:
-            if not self._left or not await self._look_again():
-                raise
-            self._room.take(size)
+        for _ in range(_LOOKS):
+            try:
+                self._room.take(size)
+            except ResourceExhausted:
+                if not await self._look_again():
+                    raise
+            else:
+                return
+        self._room.take(size)
 
     def give_back(self, size: int) -> None:
         """Gives room back: there is nothing any more that would need it."""
@@ -151,26 +156,26 @@ class LargeAnswers:
 
     def _end(self, look: "asyncio.Task[None]") -> None:
         self._look = None
-        self._looked = asyncio.get_running_loop().time()
         if self._left:
             self._look_later()
 
     async def _look_again(self) -> bool:
-        """Asks now, unless that was done just before, or is being done.
+        """Asks now, and tells whether there may be room.
 
-        Not everybody waits for it who needs room: each has an answer in hand.
+        Not if that was in vain just before: who needs room has an answer in hand, and many do not
+        ask the same of all that nobody reads.
         """
-        now = asyncio.get_running_loop().time()
-        if self._look is not None or now - self._looked < _LEAST_SECONDS:
-            return False
-        self._begin()
+        if self._look is None:
+            if not self._left or asyncio.get_running_loop().time() < self._vain_until:
+                return False
+            self._begin()
         if self._look is not None:
             await asyncio.wait({self._look}, timeout=_LEAST_SECONDS)
         return True
 
     async def _ask_all(self) -> None:
         """Asks after the oldest answers, and after more as long as most of them were taken."""
-        left = len(self._left)
+        left, found = len(self._left), 0
         while left > 0:
             some = [self._left.popleft() for _ in range(min(left, _ASKED_AT_A_TIME))]
             left -= len(some)
@@ -182,9 +187,11 @@ class LargeAnswers:
                     task.cancel()
                     kept.append(item)
             self._left += kept
+            found += len(some) - len(kept)
             if 2 * len(kept) > len(some):
-                # Nobody is to wait for all that nobody reads.
-                return
+                break  # nobody is to wait for all that nobody reads
+        if not found:
+            self._vain_until = asyncio.get_running_loop().time() + _LEAST_SECONDS
 
     async def _ask(self, receive: Receive, size: int) -> bool:
         """Gives room back if a request is over, and tells whether it is."""
