@@ -26,6 +26,11 @@ import json, schemathesis
 @schemathesis.serializer("application/x-ndjson")
 def write_line(context, value):
     return json.dumps(value).encode() + b"\\n"
+
+
+@schemathesis.serializer("application/zip")
+def write_archive(context, value):
+    return value if isinstance(value, bytes) else str(value).encode()
 """
 ANSWERS = (
     "not_a_server_error",
