@@ -47,6 +47,7 @@ from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.services.methods import (
     Encode,
     Finished,
+    FinishingHandler,
     GrpcContext,
     Handler,
     Method,
@@ -198,7 +199,8 @@ class GrpcMethod(_Endpoint):
         super().__init__(method, settings=settings, calls=calls, metrics=metrics)
         self._handler = handler
         # Where results are made in threads.
-        self._finished = getattr(handler, "finished", None)
+        made: object = handler
+        self._finished = made.finished if isinstance(made, FinishingHandler) else None
         self._reply_form = ReplyForm(
             encode=self._encode,
             most=LARGE,

@@ -31,7 +31,14 @@ from kitfox.server.rest_downloads import RestDownloadMethod
 from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import RestStreamMethod
 from kitfox.server.rest_uploads import RestUploadMethod
-from kitfox.services.methods import Context, Finished, Handler, Method, StreamHandler
+from kitfox.services.methods import (
+    Context,
+    Finished,
+    FinishingHandler,
+    Handler,
+    Method,
+    StreamHandler,
+)
 
 __all__ = [
     "RestDownloadMethod",
@@ -85,7 +92,8 @@ class RestMethod(RestEndpoint):
         super().__init__(method, settings=settings, calls=calls, metrics=metrics)
         self._handler = handler
         # Where results are made in threads.
-        self._finished = getattr(handler, "finished", None)
+        made: object = handler
+        self._finished = made.finished if isinstance(made, FinishingHandler) else None
         self._reply_form = ReplyForm(
             encode=self._encode,
             most=WORTH_COMPRESSING - 1,

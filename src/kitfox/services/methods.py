@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from kitfox.data import DataObjectBase
 from kitfox.modules import GrpcRequestContext, MethodSignature, ModuleBase, RequestContext, TaskBase
@@ -26,6 +26,8 @@ __all__ = [
     "Context",
     "Decode",
     "Encode",
+    "Finished",
+    "FinishingHandler",
     "GrpcContext",
     "Handler",
     "Method",
@@ -60,6 +62,7 @@ class Finished:
     """Its bytes, if the answer has not been sent yet."""
 
 
+@runtime_checkable
 class FinishingHandler(Protocol):
     """A handler whose results are made in threads that may do the rest of the work too."""
 
