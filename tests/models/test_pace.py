@@ -29,8 +29,8 @@ Rate = Callable[[Plan], float]
 class Clock:
     """As much of an event loop as is asked for: what is to be called when, in simulated time."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, now: float) -> None:
+        self.now = now
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
 
@@ -123,8 +123,10 @@ class Machine:
         return (counts[-1] - counts[0]) / (end - start)
 
 
-def paced(rate: Rate, *, alike: int, noise: float = 0.1) -> tuple[Clock, Machine, Tuner]:
-    clock = Clock()
+def paced(
+    rate: Rate, *, alike: int, noise: float = 0.1, now: float = 0.0
+) -> tuple[Clock, Machine, Tuner]:
+    clock = Clock(now)
     tuner = Tuner(PlanSpace(most_parallel=100, cores=CORES, sizes=SIZES, start=1))
     machine = Machine(clock, rate, tuner.plan, alike=alike, noise=noise)
     loop: Any = clock
@@ -155,6 +157,14 @@ def test_the_first_seconds_cost_little(rate: Rate, alike: int, best: float, part
     clock, machine, _ = paced(rate, alike=alike)
     clock.run(until=33)
     assert machine.rate_between(3, 33) >= part * best
+
+
+def test_the_time_before_the_first_run_is_not_measured() -> None:
+    # A batch takes 0.1 s, and the clock has run for longer than any measurement.
+    clock, machine, tuner = paced(lambda _: 80.0 * CORES, alike=8, noise=0.0, now=1000.0)
+    clock.run(until=1000.2)
+    assert machine.progress.runs >= CORES
+    assert tuner.plan is tuner.best
 
 
 def test_a_hopeless_trial_ends_within_a_batch() -> None:

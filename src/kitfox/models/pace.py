@@ -297,10 +297,11 @@ class Pace:
     def _measure(self, now: float) -> None:
         progress = self._executor.progress
         start = self._start
-        if start is None or progress.runs < self._flush_until:
-            # What was begun under another plan, or from an idle state, does not count.
-            if start is None:
-                self._flush_until = progress.runs + self.plan.parallel
+        if start is None:
+            self._flush_until = progress.runs + self.plan.parallel
+        if start is None or start.runs < self._flush_until:
+            # What was begun under another plan, or from an idle state, does not count, nor does the
+            # time since the run before it.
             self._start = progress
             return
         runs, seconds = progress.runs - start.runs, progress.at - start.at
