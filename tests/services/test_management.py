@@ -51,6 +51,30 @@ def test_models_are_listed_a_page_at_a_time(server: ManagedServer) -> None:
     assert server.http("GET", f"{MANAGE}?page_size=1001").status == 400
 
 
+def test_all_versions_are_listed_when_asked_for(server: ManagedServer) -> None:
+    for model in ("wolf@1", "wolf@2", "wolf@3", "wolf-cub", "wolf.cub@1"):
+        assert server.deploy(model, "Hi").status == 200
+    names = ["wolf", "wolf-cub", "wolf.cub"]
+    assert listed(server, "filter=wolf") == names
+    assert listed(server, "filter=wolf&all=false") == names
+    everything = ["wolf", "wolf@2", "wolf@3", "wolf-cub", "wolf.cub"]
+    assert listed(server, "filter=wolf&all=true") == everything
+    assert listed(server, "filter=wolf@&all=true") == ["wolf@2", "wolf@3"]
+    for size in (1, 2, 3):
+        found: list[str] = []
+        token: str | None = ""
+        while token is not None:
+            query = f"filter=wolf&all=true&page_size={size}&page_token={token}"
+            answer = server.http("GET", f"{MANAGE}?{query}").json
+            found += [model["model_id"] for model in answer["models"]]
+            token = answer["next_page_token"]
+        assert found == everything
+    assert server.manage("promote", name="wolf", version="3").status == 200
+    assert listed(server, "filter=wolf@&all=true") == ["wolf@1", "wolf@2"]
+    assert server.greeting("wolf@2") == "Hi"
+    assert listed(server, "filter=wolf@&state=ready") == ["wolf@2"]
+
+
 def test_a_model_is_loaded_shown_and_unloaded(server: ManagedServer) -> None:
     server.write("shown", "Hi")
     before = server.show("shown").json

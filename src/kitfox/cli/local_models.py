@@ -1,11 +1,11 @@
 """The models folder as the command line uses it when no server runs."""
 
 import base64
+import contextlib
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from kitfox.models import ModelEntry, open_store
 from kitfox.modules import extract
 from kitfox.modules.archive import find_model_folder, iterate_archive
 from kitfox.services import import_library
+from kitfox.services.model_listing import ModelListing
 from kitfox.services.trainings import open_trainings
 
 __all__ = ["LocalModels", "archive_of", "files_of", "upload_size"]
@@ -36,20 +37,27 @@ class LocalModels:
             import_library(library)
         database = Path(config.store_url.removeprefix("sqlite:///"))
         has_trainings = "sqlite:///" not in config.store_url or database.exists()
+        trainings = open_trainings(config) if has_trainings else None
         self._store = open_store(
-            config,
-            find_elsewhere=open_trainings(config).model_path if has_trainings else None,
+            config, find_elsewhere=None if trainings is None else trainings.model_path
         )
+        self._listing = ModelListing(self._store, trainings)
 
     def names(self) -> list[str]:
         """The names of all models."""
         return self._store.names()
 
-    def list(self, pattern: str, state: str) -> Iterator[dict[str, Any]]:
-        """The models whose name contains something, or matches it, and that are in a state."""
-        for name in self._store.names():
-            if fnmatchcase(name, pattern) if "*" in pattern else pattern in name:
-                found = _description(self._store.describe(name))
+    def list(self, pattern: str, state: str, *, everything: bool) -> Iterator[dict[str, Any]]:
+        """The models whose id contains something, or matches it, and that are in a state.
+
+        Args:
+            pattern: What the id must contain, or match.
+            state: The state; empty: any.
+            everything: Whether versions, trained models and downloaded ones are told as well.
+        """
+        for model_id, _ in self._listing.every(pattern, everything=everything):
+            with contextlib.suppress(ModelNotFound):  # removed, or replaced by a later training
+                found = _description(self._store.describe(model_id))
                 if state in ("", found["state"]):
                     yield found
 

@@ -37,6 +37,12 @@ def list_models(
         str, typer.Argument(metavar="[NAME]", help="A part of the name, or a pattern with *.")
     ] = "",
     state: Annotated[str, typer.Option(help="Only those in this state.")] = "",
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", "-a", help="Also versions that are not current, trained models, downloads."
+        ),
+    ] = False,
     config_files: ConfigFiles = NO_FILES,
     url: Url = "",
 ) -> None:
@@ -47,12 +53,14 @@ def list_models(
 
     settings = config.load(*config_files)
     if (server := _server(settings, url)) is None:
-        show_models(LocalModels(settings).list(pattern, state))
+        show_models(LocalModels(settings).list(pattern, state, everything=everything))
         return
     found: list[Any] = []
     page: dict[str, Any] = {"next_page_token": ""}
     while (token := page["next_page_token"]) is not None:
-        page = server.manage(Purpose.MODEL_LIST, filter=pattern, state=state, page_token=token)
+        page = server.manage(
+            Purpose.MODEL_LIST, filter=pattern, state=state, page_token=token, all=everything
+        )
         found += page["models"]
     show_models(found)
 

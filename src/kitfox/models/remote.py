@@ -81,6 +81,8 @@ class RemoteStores:
         self._locks = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
         self._missing: dict[ModelReference, float] = {}
+        # The name of a note is made from the id, so what it says never changes.
+        self._ids: dict[str, str] = {}
         self._away: dict[str, tuple[float, Unavailable]] = {}
 
     def __call__(self, reference: ModelReference) -> Path | None:
@@ -123,6 +125,17 @@ class RemoteStores:
             if place is not None and (place / MANIFEST).is_file():
                 return place
         return None
+
+    def ids(self) -> set[str]:
+        """The ids of all models that were found and brought here, as they were asked for."""
+        try:
+            notes = os.listdir(self._cache / "latest")  # noqa: PTH208 -- names are all that is wanted
+        except OSError:
+            return set()
+        for note in notes:
+            if note not in self._ids and (model_id := _noted_id(self._cache / "latest" / note)):
+                self._ids[note] = model_id
+        return {self._ids[note] for note in notes if note in self._ids}
 
     def _look(self, store: RemoteFiles, reference: ModelReference) -> _Found | None:
         until, error = self._away.get(store.url, (0.0, None))
@@ -287,7 +300,7 @@ class RemoteStores:
 
     def _remember(self, store: RemoteFiles, reference: ModelReference, place: Path) -> None:
         note = self._note(store, reference)
-        data = json.dumps({"digest": place.name}).encode()
+        data = json.dumps({"digest": place.name, "model": str(reference)}).encode()
         if not note.exists() or note.read_bytes() != data:
             make_folder(note.parent)
             write_file(note, data)
@@ -304,6 +317,14 @@ class RemoteStores:
             raise ResourceExhausted(
                 f"{needed} bytes are to be downloaded, but only {free} are free at {self._cache}"
             )
+
+
+def _noted_id(note: Path) -> str:
+    """The model that a note is about; empty if it does not say, as older ones do not."""
+    try:
+        return str(json.loads(note.read_bytes())["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _read_manifest(store: RemoteFiles, folder: str) -> Manifest | None:

@@ -49,6 +49,9 @@ class RemoteModels(Protocol):
     def cached(self, reference: ModelReference) -> Path | None:
         """Where a model lies that has been brought here; at once."""
 
+    def ids(self) -> Iterable[str]:
+        """The ids of the models that have been brought here; no other machine is asked."""
+
 
 class StoreItem(NamedTuple):
     """An entry of the models folder, as the folder tells it."""
@@ -111,6 +114,23 @@ class ModelStore:
         if VERSIONS in found and self._work.recover(self._versions.redo):
             found = self._scan()
         return {name: item for name, item in found.items() if _may_be_model(name)}
+
+    def downloaded(self) -> list[str]:
+        """The ids of the models that have been brought here from remote stores."""
+        return [] if self._find_remote is None else list(self._find_remote.ids())
+
+    def versioned_names(self) -> frozenset[str]:
+        """The models that have more than what stands in the folder, perhaps; one look."""
+        return frozenset(name for name in self._versions.models() if _may_be_model(name))
+
+    def other_versions(self, name: str) -> set[str]:
+        """The versions of a model but for the current one; cheap, as there may be very many."""
+        return self._versions.others(_plain(name).name)
+
+    def has_version(self, name: str, version: str) -> bool:
+        """Whether the models folder has a version of a model."""
+        reference = ModelReference.parse(f"{_plain(name).name}@{version}")
+        return self._versions.path(reference.name, reference.version) is not None
 
     def current_version(self, name: str) -> str:
         """The version that a model has now; empty if there is no such model."""

@@ -104,13 +104,24 @@ class Versions:
 
     def names(self, name: str) -> list[str]:
         """All versions of a model, sorted, the current one among them."""
-        found = set()
-        with contextlib.suppress(OSError), os.scandir(self._root / VERSIONS / name) as entries:
-            # A link is half of a change that its maker did not live to see.
-            found = {item.name for item in entries if item.name[0] != "." and not item.is_symlink()}
+        found = self._kept(name)
         if current := self.current(name):
             found.add(current)
         return sorted(found)
+
+    def others(self, name: str) -> set[str]:
+        """All versions of a model but for the current one; no manifest is read."""
+        # A folder that stands for a model is called by a name that no version has.
+        with contextlib.suppress(NotFound):
+            return self._kept(name) - {self.linked(name)}
+        return self._kept(name)
+
+    def models(self) -> list[str]:
+        """The models that have a folder of versions."""
+        try:
+            return os.listdir(self._root / VERSIONS)  # noqa: PTH208 -- names are all that is wanted
+        except OSError:
+            return []
 
     def history(self, name: str) -> list[Promotion]:
         """The versions that were current, the newest, which is the present one, last."""
@@ -174,6 +185,13 @@ class Versions:
         """The version that was current before the present one and is still there; empty if none."""
         past = self._earlier(name)
         return past[-1].version if past else ""
+
+    def _kept(self, name: str) -> set[str]:
+        """What is in a model's folder of versions."""
+        with contextlib.suppress(OSError), os.scandir(self._root / VERSIONS / name) as entries:
+            # A link is half of a change that its maker did not live to see.
+            return {item.name for item in entries if item.name[0] != "." and not item.is_symlink()}
+        return set()
 
     def _earlier(self, name: str) -> list[Promotion]:
         """The history up to the last version that is another one than the present and is there."""

@@ -303,7 +303,7 @@ def bind(method: Method, services: Services) -> Handler | StreamHandler | None:
     """
     models = services.models
     if method.purpose in _MANAGEMENT:
-        return ModelManagement(models).handler(method.purpose)
+        return ModelManagement(models, services.trainings).handler(method.purpose)
     if method.purpose in _MESH:
         return ModelMesh(models).handler(method.purpose)
     if method.purpose in _TRAININGS:

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import datetime
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,8 @@ from kitfox.interfaces.runtime.management import (
 from kitfox.models import LoadedModel, ModelEntry, ModelManager, ModelReference, check_model_id
 from kitfox.modules import ModuleBase
 from kitfox.services.methods import Context, Handler, Purpose
+from kitfox.services.model_listing import Listed, ModelListing
+from kitfox.training import TrainingService
 
 if TYPE_CHECKING:
     from kitfox.models.replicas.quarantine import Quarantine
@@ -33,6 +33,9 @@ SIZE_FACTOR = 10
 
 STATES = ("available", "loading", "ready", "unloading", "failed", "incomplete")
 """The states that a model can be in."""
+
+_IN_MEMORY = frozenset({"loading", "ready", "unloading", "failed"})
+"""Those of models that the server need not look for on the disk."""
 
 _PAGE, _LARGEST_PAGE = 100, 1000
 
@@ -97,11 +100,12 @@ class ModelManagement:
 
     Args:
         models: The models of the server.
+        trainings: The trainings, which have made some of them.
     """
 
-    def __init__(self, models: ModelManager) -> None:
+    def __init__(self, models: ModelManager, trainings: TrainingService) -> None:
         self._models = models
-        self._descriptions = _Descriptions(models)
+        self._descriptions = _Descriptions(models, ModelListing(models.store, trainings))
 
     def handler(self, purpose: Purpose) -> Handler:
         """What does the work of a row."""
@@ -125,9 +129,13 @@ class ModelManagement:
         size = fields.get("page_size") or _PAGE
         if not 1 <= size <= _LARGEST_PAGE:
             raise InvalidArgument(f"page_size: expected 1 to {_LARGEST_PAGE}, got {size}")
-        token = fields.get("page_token") or ""
         found, following = await asyncio.to_thread(
-            self._descriptions.page, fields.get("filter") or "", state, size, token
+            self._descriptions.page,
+            fields.get("filter") or "",
+            state,
+            size,
+            fields.get("page_token") or "",
+            everything=bool(fields.get("all")),
         )
         return ListModelsResponse(models=found, next_page_token=following)
 
@@ -206,23 +214,27 @@ class _Descriptions:
 
     Args:
         models: The models of the server.
+        listing: What there is to tell of.
     """
 
-    def __init__(self, models: ModelManager) -> None:
+    def __init__(self, models: ModelManager, listing: ModelListing) -> None:
         self._models = models
+        self._listing = listing
 
     def page(
-        self, pattern: str, state: str, size: int, token: str
+        self, pattern: str, state: str, size: int, token: str, *, everything: bool
     ) -> tuple[list[ModelDescription], str | None]:
         """Models after the one that the token names, and the token of the next page if any."""
         found: list[ModelDescription] = []
-        for name in self._names(pattern, token):
+        last = ""
+        for model_id, its_token in self._listed(pattern, state, token, everything=everything):
             if len(found) == size:
-                return found, found[-1].model_id
+                return found, last
             with contextlib.suppress(ModelNotFound):  # removed meanwhile
-                description = self.of(name)
+                description = self.of(model_id)
                 if state in ("", description.state):
                     found.append(description)
+                    last = its_token
         return found, None
 
     def of(self, model_id: str) -> ModelDescription:
@@ -251,14 +263,15 @@ class _Descriptions:
         }
         return _description(model_id, self._state(model_id, entry), **known)
 
-    def _names(self, pattern: str, token: str) -> Iterator[str]:
+    def _listed(
+        self, pattern: str, state: str, token: str, *, everything: bool
+    ) -> Iterator[Listed]:
         models = self._models
-        known = {*models.store.names(), *models.loaded, *models.loading, *models.failed}
-        names = sorted(known)
-        is_glob = any(char in pattern for char in "*?[")
-        for name in names[bisect_right(names, token) :]:
-            if fnmatchcase(name, pattern) if is_glob else pattern in name:
-                yield name
+        known = {*models.loaded, *models.loading, *models.failed}
+        if state in _IN_MEMORY:
+            known |= {model.name for model in models.budget.ending}
+            return self._listing.in_memory(pattern, known, token)
+        return self._listing.every(pattern, known, token, everything=everything)
 
     def _entry(self, model_id: str) -> ModelEntry | None:
         try:

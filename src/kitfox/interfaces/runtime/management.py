@@ -34,6 +34,9 @@ class ListModelsRequest(DataObjectBase):
     """The most models of a page: 100 unless given, 1000 at most."""
     page_token: Annotated[str | None, FieldNumber(4)]
     """The `next_page_token` of the page before."""
+    all: Annotated[bool | None, FieldNumber(5)]
+    """Whether the list also has what can be asked for without being in the models folder under a
+    name of its own: versions that are not current, trained models, and downloaded ones."""
 
 
 @dataobject(package=_PACKAGE)
@@ -114,7 +117,7 @@ class ModelDescription(DataObjectBase):
 
 @dataobject(package=_PACKAGE)
 class ListModelsResponse(DataObjectBase):
-    """A page of models, in the order of their ids."""
+    """A page of models, in the order of their names; trained ones come last, the newest first."""
 
     models: Annotated[list[ModelDescription], FieldNumber(1)]
     next_page_token: Annotated[str | None, FieldNumber(2)]
