@@ -1,11 +1,9 @@
 """Whoever goes away, or runs out of time, is worked for no longer; nothing stays behind."""
 
 import asyncio
-import json
 import os
 import random
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,8 +12,9 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.abuse.wire import Http1, frame
-from tests.server.shapes import KINDS, MODELS, SERVICE, ShapesServer, model, request, requests
+from tests.abuse.wire import Http1
+from tests.server.shapes import MODELS, ShapesServer, model, request, requests
+from tests.server.shapes_http import PROTOCOLS, STREAMS, http_request
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
@@ -170,49 +169,12 @@ def test_a_client_that_does_not_read_costs_little(
     wait_for(lambda: noted(server, event) == before + 1, what="the generator to be closed")
 
 
-def http_request(name: str, model_id: str, count: int = 20) -> bytes:
-    """A request over HTTP/1, of one of the protocols that are spoken over it; perhaps its start."""
-    one = {"inputs": "w", "model_id": model_id}
-    many = {**one, "parameters": {"count": count, "pause": 0.005}}
-    line = json.dumps({"inputs": "a", "model_id": model_id}).encode()
-    message = request("many", text="w", count=count, pause=0.005).SerializeToString()
-    web = frame(message)
-    rest = "/api/v1/task/"
-    path, kind, body = {
-        "rest": (
-            f"{rest}talk",
-            "json",
-            json.dumps({**one, "parameters": {"pause": 0.05}}).encode(),
-        ),
-        "events": (f"{rest}server-streaming-talk", "json", json.dumps(many).encode()),
-        "lines": (f"{rest}bidi-streaming-talk", "x-ndjson", line),
-        "web": (f"/{SERVICE}/{KINDS['many']}", "grpc-web+proto", web),
-        "web text": (f"/{SERVICE}/{KINDS['many']}", "grpc-web-text", b64encode(web)),
-    }[name]
-    head = [
-        f"POST {path} HTTP/1.1",
-        "Host: x",
-        f"Content-Type: application/{kind}",
-        f"mm-model-id: {model_id}",
-        "Transfer-Encoding: chunked",
-    ]
-    # A stream of lines has no end yet.
-    end = b"%x\r\n%b\n\r\n" if name == "lines" else b"%x\r\n%b\r\n0\r\n\r\n"
-    return "\r\n".join([*head, "", ""]).encode() + end % (
-        len(body) + (name == "lines"),
-        body,
-    )
-
-
-PROTOCOLS = ("rest", "events", "lines", "web", "web text")
-
-
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("protocol", PROTOCOLS[1:])
+@pytest.mark.parametrize("protocol", STREAMS)
 def test_a_client_that_leaves_its_stream_over_http(
     server: ShapesServer, protocol: str, name: str
 ) -> None:
-    event = "answer closed" if protocol == "lines" else "many closed"
+    event = f"{STREAMS[protocol]} closed"
     event = event if name == "plain" else f"async {event}"
     before = noted(server, event)
     with Http1(server.http_port) as client:
