@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from kitfox.cli.commands import app
 from kitfox.config import Config, describe
+from kitfox.modules.context import GrpcRequestContext
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,6 +28,15 @@ def _shown(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return "null" if value is None else str(value)
+
+
+def test_the_page_of_streams_has_all_that_a_context_gives_a_method() -> None:
+    page = (ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
+    section = page.partition("## The request context")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    documented = {name for cell in cells for name in re.findall(r"`(\w+)", cell)}
+    public = {name for name in dir(GrpcRequestContext) if not name.startswith("_")}
+    assert documented == public - {"callbacks", "cancel", "introduce", "on_cancel"}
 
 
 # Up to the end of what is code: a line of a block, or what stands between two backticks.
