@@ -5,9 +5,11 @@ While one of them is read others are answered, and what it took is given back.
 
 import contextlib
 import gzip
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 
 import pytest
 
@@ -19,11 +21,16 @@ from tests.abuse.conftest import (
     ONE_ROUTE,
     Victim,
     is_unharmed,
+    rest_body,
+    rest_head,
     start,
+    word,
 )
-from tests.abuse.wire import Answer, frame
+from tests.abuse.wire import Answer, Http1, frame
 
 LIMIT = 32 << 20
+TOO_LARGE = 8
+"""gRPC's RESOURCE_EXHAUSTED."""
 _SLOWEST = 10.0
 """Seconds for one call of another client; these bodies have taken half a minute."""
 
@@ -138,6 +145,67 @@ def test_fields_over_and_over(server: Victim) -> None:
     assert grpc_call(server, b"\x0a\x01x" * ((LIMIT - 100) // 3)).grpc_status == 0
     unknown = b"\xfa\x01\x00" * ((LIMIT - 100) // 3)
     assert grpc_call(server, b"\x0a\x01x" + unknown).grpc_status == 0
+
+
+def rest_with_length(server: Victim, size: int) -> Answer:
+    with server.http1() as client:
+        client.send(rest_head(f"Content-Length: {size}"))
+        client.send(rest_body(size))
+        return whole_answer(client)
+
+
+def rest_in_chunks(server: Victim, size: int) -> Answer:
+    """Without a length that could be refused before the last byte has come."""
+    body = memoryview(rest_body(size))
+    with server.http1() as client:
+        client.send(rest_head("Transfer-Encoding: chunked"))
+        for start in range(0, size, _CHUNK):
+            piece = bytes(body[start : start + _CHUNK])
+            client.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+        client.send(b"0\r\n\r\n")
+        return whole_answer(client)
+
+
+def rest_over_http2(server: Victim, size: int) -> Answer:
+    with server.http2() as client:
+        return client.call(ONE_ROUTE, JSON, rest_body(size))
+
+
+def whole_answer(client: Http1) -> Answer:
+    """What a client reads that has sent all that it could."""
+    answer = HTTPResponse(client.socket)
+    answer.begin()
+    headers = {name.lower(): value for name, value in answer.getheaders()}
+    return Answer(answer.status, headers, [answer.read()])
+
+
+_CHUNK = 1 << 20
+
+
+@pytest.mark.parametrize("ask", [rest_with_length, rest_in_chunks, rest_over_http2])
+def test_a_rest_body_at_the_limit_and_one_byte_over(
+    server: Victim, ask: Callable[[Victim, int], Answer]
+) -> None:
+    answer = ask(server, LIMIT)
+    assert answer.status == 200, answer.text[:500]
+    assert len(json.loads(answer.body)["text"]) == LIMIT - len(rest_body(0))
+    answer = ask(server, LIMIT + 1)
+    assert answer.status == 413
+    assert f"{LIMIT} bytes" in answer.text
+    assert "server.max_message_size" in answer.text
+
+
+@pytest.mark.parametrize("shape", ["", "BidiStreaming"])
+def test_a_message_at_the_limit_and_one_byte_over(server: Victim, shape: str) -> None:
+    path = ONE.replace("TalkTask", f"{shape}TalkTask")
+    head = b"\x0a" + varint(LIMIT - 5)
+    assert len(head) == 5
+    answer = server.grpc_call(frame(head + b"x" * (LIMIT - 5)), path=path)
+    assert word(answer).lower() == "x" * (LIMIT - 5)
+    answer = server.grpc_call(frame(head + b"x" * (LIMIT - 4)), path=path)
+    assert answer.grpc_status == TOO_LARGE
+    assert f"{LIMIT} " in answer.text
+    assert "server.max_message_size" in answer.text
 
 
 def varint(value: int) -> bytes:
