@@ -2,6 +2,7 @@
 
 import contextlib
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,8 @@ _CALLS = 200
 _SLOWER, _LATER = 4, 0.02
 """How many times slower, or by how many seconds later, its calls may be answered than before. Not
 at once, but soon: the machine is busy with other things as well."""
+_SLOWEST = 10.0
+"""Seconds for one call of a healthy client in an abuse; large bodies have taken half a minute."""
 _MORE_FILES = 5
 """How many files more may be open than before: those of who asks, and of what is being closed."""
 _MOST_THREADS = 450
@@ -184,6 +187,28 @@ def all_at_once(work: Callable[[T], str], cases: Sequence[T]) -> None:
         found = zip(cases, pool.map(work, cases), strict=True)
         told = [f"{case!r}: {text}" for case, text in found if text]
     assert not told, "\n".join(told)
+
+
+@contextlib.contextmanager
+def others(server: Victim) -> Iterator[None]:
+    """Another client that calls all the time, and is answered."""
+    ended = threading.Event()
+    longest: list[float] = []
+
+    def call() -> None:
+        while not ended.is_set():
+            started = time.perf_counter()
+            server.pace(1)
+            longest.append(time.perf_counter() - started)
+
+    client = threading.Thread(target=call)
+    client.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        client.join(60)
+    assert max(longest) < _SLOWEST
 
 
 def start(folder: Path, engine: str, **environment: str) -> Victim:

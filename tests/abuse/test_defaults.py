@@ -3,11 +3,8 @@
 While one of them is read others are answered, and what it took is given back.
 """
 
-import contextlib
 import gzip
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
 
@@ -21,6 +18,7 @@ from tests.abuse.conftest import (
     ONE_ROUTE,
     Victim,
     is_unharmed,
+    others,
     rest_body,
     rest_head,
     start,
@@ -31,8 +29,6 @@ from tests.abuse.wire import Answer, Http1, frame
 LIMIT = 32 << 20
 TOO_LARGE = 8
 """gRPC's RESOURCE_EXHAUSTED."""
-_SLOWEST = 10.0
-"""Seconds for one call of another client; these bodies have taken half a minute."""
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -51,28 +47,6 @@ def server(running: Victim) -> Iterator[Victim]:
     running.before = before.memory
     yield running
     is_unharmed(running, before)
-
-
-@contextlib.contextmanager
-def others(server: Victim) -> Iterator[None]:
-    """Another client that calls all the time, and is answered."""
-    ended = threading.Event()
-    longest: list[float] = []
-
-    def call() -> None:
-        while not ended.is_set():
-            started = time.perf_counter()
-            server.pace(1)
-            longest.append(time.perf_counter() - started)
-
-    client = threading.Thread(target=call)
-    client.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        client.join(60)
-    assert max(longest) < _SLOWEST
 
 
 def filled(head: bytes, filling: bytes, tail: bytes) -> bytes:

@@ -11,10 +11,12 @@ from tests.abuse.conftest import (
     HEADER_COUNT,
     HEADERS,
     JSON,
+    MUCH,
     ONE,
     ONE_ROUTE,
     Victim,
     all_at_once,
+    others,
     rest_body,
     rest_head,
 )
@@ -249,6 +251,27 @@ def test_http2_that_is_none(server: Victim) -> None:
         return "a trace went out" if b"Traceback" in received else ""
 
     all_at_once(play, HTTP2)
+
+
+def test_a_large_frame_is_not_collected(server: Victim) -> None:
+    """It is refused by its head, of which many connections have sent no more than a part."""
+    head = PREFACE + http2_frame(SETTINGS) + b"\xff\xff\xff\0\0\0\0\0\1"
+
+    def play(size: int) -> str:
+        with connected(server.grpc_port) as client:
+            try:
+                client.sendall(head + b"x" * size)
+                while client.recv(65536):
+                    pass
+            except TimeoutError:
+                return "the connection goes on"
+            except ConnectionError:
+                pass
+        return ""
+
+    with others(server):
+        all_at_once(play, [0, 1, 20_000, 4 << 20])
+        assert server.memory() < server.before + MUCH
 
 
 GRPC_BODIES = [

@@ -24,13 +24,14 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error
+from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed
 from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed, Trailers
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.utils import filter_pseudo_headers
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import Frame, GoAwayFrame
 
 from kitfox.server._exchange import Aborted, ClientGone, Exchange, LastResponse
 
@@ -49,6 +50,8 @@ _RESETS_FROM = 500
 
 The rule and its numbers are Envoy's. https://nvd.nist.gov/vuln/detail/CVE-2023-44487
 """
+_SIZE_BYTES = 3
+"""What each frame begins with is its size."""
 _PREMATURE_SECONDS = 1.0
 _EMPTY_FRAMES = 100
 """How many frames in a row may bring nothing. https://nvd.nist.gov/vuln/detail/CVE-2019-9518"""
@@ -73,6 +76,7 @@ class Http2(H2Protocol):
         self._requests = 0
         self._premature_resets = 0
         self._empty_frames = 0
+        self.connection.incoming_buffer = _Frames(server=True)
         # Our own headers are right, and checking them costs a tenth of all there is to do.
         self.connection.config.validate_outbound_headers = False
         self.connection.config.normalize_outbound_headers = False
@@ -280,3 +284,15 @@ class Http2(H2Protocol):
     def _wake(self) -> None:
         for event in self._waiting.values():
             event.set()
+
+
+class _Frames(FrameBuffer):
+    """What has come of a connection's frames; one that is too large is refused by its head.
+
+    h2 (4.4) collects all of it before it looks at its size, which is up to 16 MiB a connection.
+    """
+
+    def __next__(self) -> Frame:
+        if len(self._data) >= _SIZE_BYTES:
+            self._validate_frame_length(int.from_bytes(self._data[:_SIZE_BYTES], "big"))
+        return super().__next__()
