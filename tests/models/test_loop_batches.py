@@ -35,6 +35,8 @@ class Slow(ModuleBase):
                 raise
         if text == "bad":
             raise ValueError("bad")
+        if text == "lost":
+            raise asyncio.CancelledError
         return Answer(text=text, extra=mark)
 
     async def run_batch(  # type: ignore[override] # as `run`, which may be either
@@ -44,6 +46,8 @@ class Slow(ModuleBase):
         await asyncio.sleep(0)
         if "bad" in text:
             raise ValueError("something in this batch is bad")
+        if "lost" in text:
+            raise asyncio.CancelledError
         return [Answer(text=item, extra=mark) for item in text if item != "short"]
 
 
@@ -146,6 +150,16 @@ def test_one_bad_call_fails_alone() -> None:
     async def scenario(execution: Execution, start: Start) -> None:
         answers = await opened_gate(*map(start, ("a", "bad", "b")))
         assert [type(item) for item in answers] == [Answer, ValueError, Answer]
+
+    run(scenario)
+
+
+def test_one_whose_code_loses_a_task_of_its_own_fails_alone() -> None:
+    async def scenario(execution: Execution, start: Start) -> None:
+        calls = [*map(start, ("a", "lost", "b"))]
+        async with asyncio.timeout(60):
+            answers = await opened_gate(*calls)
+        assert [type(item) for item in answers] == [Answer, asyncio.CancelledError, Answer]
 
     run(scenario)
 

@@ -226,9 +226,9 @@ class LoopBatches(BatchFigures):
         try:
             joined = self._shape.join([call.arguments for call in calls])
             results = await self._run_batch(**joined)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+        except BaseException as err:  # the edge between user code and us
+            if _is_given_up(err):
+                raise
             if len(calls) == 1:
                 return [(calls[0], None, err)]
             middle = len(calls) // 2
@@ -242,10 +242,19 @@ class LoopBatches(BatchFigures):
         current_request.set(call.context)
         try:
             return call, await self._run(**call.arguments), None
-        except asyncio.CancelledError:
-            raise
-        except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
+        except BaseException as err:  # the edge between user code and us
+            if _is_given_up(err):
+                raise
             return call, None, err
+
+
+def _is_given_up(err: BaseException) -> bool:
+    """Whether the present batch ends because nobody waits for it any more.
+
+    The author's code may raise the same by itself: of a task that it has cancelled, say.
+    """
+    task = asyncio.current_task()
+    return isinstance(err, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _refuse(call: BatchCall, err: BaseException) -> None:
