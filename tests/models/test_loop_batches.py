@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from kitfox.config import ModelExecution
 from kitfox.errors import Internal, ResourceExhausted
 from kitfox.models import Execution
 from kitfox.models.opening import open_model
-from kitfox.modules import ModuleBase, RequestContext
+from kitfox.modules import ModuleBase, RequestContext, TaskBase, task
 from tests.models.crowd import CrowdBatches, LaterBatches
 from tests.models.models_under_test import Answer, EchoTask, ShoutTask, opened, until
 from tests.models.replica_models import model_folder
@@ -233,6 +233,36 @@ def test_a_call_waits_for_others_only_when_told_to() -> None:
 
     asyncio.run(whole())
     assert Slow.seen == [("a", "b")]
+
+
+@task(unary_parameters={"text": str}, streaming_output_type=Iterable[Answer])
+class SplitTask(TaskBase):
+    """Answers with each word."""
+
+
+def test_calls_that_make_streams_share_nothing() -> None:
+    class Splits(ModuleBase):
+        @SplitTask.taskmethod(output_streaming=True)
+        async def run(self, text: str) -> AsyncIterator[Answer]:
+            async def words() -> AsyncIterator[Answer]:
+                for word in text.split():
+                    yield Answer(text=word)
+
+            return words()
+
+        async def run_batch(self, text: list[str]) -> Sequence[Any]:  # type: ignore[override] # as `run`
+            raise AssertionError("nobody asks for batches of streams")
+
+    async def whole() -> None:
+        async with opened(Splits, tasks=(SplitTask,)) as execution:
+            function = execution.function("run")
+            streams = await asyncio.gather(*(function(text=text) for text in ("a b", "c d")))
+            assert [[item.text async for item in stream] for stream in streams] == [
+                *(["a", "b"], ["c", "d"])
+            ]
+            assert not execution.figures().batches
+
+    asyncio.run(whole())
 
 
 def test_batches_on_the_loop_take_turns_with_what_runs_in_threads() -> None:

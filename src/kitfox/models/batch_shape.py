@@ -107,7 +107,7 @@ def batch_shape(model: ModuleBase, weight: str = "", method: str = "run") -> Bat
     cls = type(model)
     weigh = _weigher(model, weight)
     signature, batch = _signature(cls, method), getattr(cls, f"{method}_batch", None)
-    if f"{method}_batch" in _methods(cls) or method in _stream_methods(cls):
+    if f"{method}_batch" in _methods(cls) or _has_streams(cls, method):
         return None  # it is called for itself, or item by item
     if batch is None or batch is ModuleBase.run_batch or signature is None:
         return None
@@ -227,6 +227,17 @@ def _stream_methods(cls: type[ModuleBase]) -> dict[str, MethodSignature]:
 def _methods_with(cls: type[ModuleBase], *, streams: bool) -> dict[str, MethodSignature]:
     found = [signatures.get((streams, streams)) for signatures in cls._task_methods.values()]
     return {signature.method_name: signature for signature in found if signature is not None}
+
+
+def _has_streams(cls: type[ModuleBase], method: str) -> bool:
+    """Whether a method does tasks with streams only."""
+    shapes = {
+        shape
+        for signatures in cls._task_methods.values()
+        for shape, signature in signatures.items()
+        if signature.method_name == method
+    }
+    return bool(shapes) and (False, False) not in shapes
 
 
 def _streams(signature: MethodSignature) -> list[str]:
