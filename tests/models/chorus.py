@@ -1,13 +1,14 @@
-"""A module that makes batches, for replicas to run."""
+"""Modules that make batches, for replicas to run: of ordinary and of `async def` methods."""
 
+import asyncio
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kitfox.data import DataObjectBase, dataobject
+from kitfox.data import DataObjectBase, DataStream, dataobject
 from kitfox.modules import ModuleBase, RequestContext, TaskBase, module, task
 
 
@@ -17,31 +18,38 @@ class Sung(DataObjectBase):
     together: int
 
 
-@task(unary_parameters={"text": str}, unary_output_type=Sung)
+@task(
+    unary_parameters={"text": str},
+    unary_output_type=Sung,
+    streaming_parameters={"texts": Iterable[str]},
+    streaming_output_type=Iterable[Sung],
+)
 class SingTask(TaskBase):
     pass
 
 
-@module("00110203-0405-0607-0809-0a0b02dd0e13", "Chorus", "1.0.0", SingTask)
-class Chorus(ModuleBase):
-    """Waits for the file that a text of `hold` names; dies together with a text of `die`."""
+class Singers(ModuleBase):
+    """Wait for the file that a text of `hold` names; die together with a text of `die`."""
 
     @classmethod
-    def load(cls, model_path: str) -> "Chorus":
+    def load(cls, model_path: str) -> "Singers":
         return cls()
 
-    @SingTask.taskmethod(context_arg="context")
-    def run(self, text: str, context: RequestContext | None = None) -> Sung:
+    def begin(self, text: str) -> Path | None:
+        """Begins a song that is sung alone; gives the file that it waits for."""
         verb, _, file = text.partition(" ")
-        if verb == "hold":
-            Path(f"{file}.begun").touch()
-            while not Path(file).exists():
-                time.sleep(0.005)
         if verb == "bad":
             raise ValueError("it will not sing that")
-        return Sung(text=text, together=1)
+        if verb != "hold":
+            return None
+        Path(f"{file}.begun").touch()
+        return Path(file)
 
-    def run_batch(self, text: list[str]) -> Sequence[Any]:
+    def end(self, file: Path | None) -> None:
+        """Ends one before its time."""
+        Path(f"{file}.ended").touch()
+
+    def sing(self, text: list[str]) -> Sequence[Any]:
         for item in text:
             verb, _, file = item.partition(" ")
             # Once: what is run again finds the file.
@@ -57,3 +65,48 @@ class Chorus(ModuleBase):
 
     def measure(self, text: str) -> int:
         return int(text) if text.isdigit() else 1
+
+
+@module("00110203-0405-0607-0809-0a0b02dd0e13", "Chorus", "1.0.0", SingTask)
+class Chorus(Singers):
+    """In threads."""
+
+    @SingTask.taskmethod(context_arg="context")
+    def run(self, text: str, context: RequestContext | None = None) -> Sung:
+        file = self.begin(text)
+        while file is not None and not file.exists():
+            time.sleep(0.005)
+        return Sung(text=text, together=1)
+
+    def run_batch(self, text: list[str]) -> Sequence[Any]:
+        return self.sing(text)
+
+
+@module("00110203-0405-0607-0809-0a0b02dd0e1b", "Later chorus", "1.0.0", SingTask)
+class LaterChorus(Singers):
+    """On the event loop, its streams too. What is ended while it waits says so in a file."""
+
+    @SingTask.taskmethod(context_arg="context")
+    async def run(self, text: str, context: RequestContext | None = None) -> Sung:
+        file = self.begin(text)
+        try:
+            while file is not None and not file.exists():  # noqa: ASYNC110 -- of another process
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            self.end(file)
+            raise
+        return Sung(text=text, together=1)
+
+    async def run_batch(self, text: list[str]) -> Sequence[Any]:  # type: ignore[override] # as `run`
+        await asyncio.sleep(0)
+        return self.sing(text)
+
+    @SingTask.taskmethod(input_streaming=True, output_streaming=True)
+    async def echo(self, texts: DataStream[str]) -> AsyncIterator[Sung]:
+        async for text in texts:
+            yield Sung(text=text, together=0)
+
+    async def echo_batch(self, texts: list[str]) -> Sequence[Any]:
+        while (file := self.begin(texts[0])) is not None and not file.exists():  # noqa: ASYNC110 -- as above
+            await asyncio.sleep(0.005)
+        return self.sing(texts)

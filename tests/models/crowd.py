@@ -10,7 +10,7 @@ from pathlib import Path
 from kitfox.data import DataObjectBase, DataStream, dataobject
 from kitfox.modules import ModuleBase, TaskBase, module, task
 
-__all__ = ["Crowd", "CrowdBatches", "LaterBatches", "SeenInCrowd"]
+__all__ = ["Crowd", "CrowdBatches", "SeenInCrowd"]
 
 
 @dataobject("tests.crowd")
@@ -124,19 +124,3 @@ class CrowdBatches(Crowd):
 
     def run_batch(self, text: list[str]) -> list[SeenInCrowd]:
         return [self.work("+".join(text)), *(SeenInCrowd(item, self.most) for item in text[1:])]
-
-
-@module("00110203-0405-0607-0809-0a0b02dd0e1a", "Later choirs", "1.0.0", task=LaterTask)
-class LaterBatches(ModuleBase):
-    """Its batches are made on the event loop."""
-
-    @classmethod
-    def load(cls, model_path: str) -> "LaterBatches":
-        return cls()
-
-    @LaterTask.taskmethod()
-    async def run(self, text: str) -> SeenInCrowd:
-        return SeenInCrowd(text, 1)
-
-    async def run_batch(self, text: list[str]) -> list[SeenInCrowd]:  # type: ignore[override] # as `run`
-        return [SeenInCrowd(item, len(text)) for item in text]

@@ -3,19 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from kitfox.config import ModelExecution
 from kitfox.errors import Internal, ResourceExhausted
 from kitfox.models import Execution
-from kitfox.models.opening import open_model
 from kitfox.modules import ModuleBase, RequestContext, TaskBase, task
-from tests.models.crowd import CrowdBatches, LaterBatches
 from tests.models.models_under_test import Answer, EchoTask, ShoutTask, opened, until
-from tests.models.replica_models import model_folder
 
 
 class Slow(ModuleBase):
@@ -75,27 +70,6 @@ def test_settings_of_batches_that_change_nothing_are_told_of(
     found = [record.getMessage() for record in caplog.records if "no effect" in record.getMessage()]
     assert len(found) == bool(told)
     assert told in "".join(found)
-
-
-@pytest.mark.slow
-def test_they_are_told_of_in_processes_of_their_own(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def whole(module: type[ModuleBase]) -> None:
-        path = model_folder(tmp_path / module.__name__, module)
-        model = await open_model(
-            "later",
-            path,
-            settings=ModelExecution(mode="process", max_batch_size=8),
-            loop=asyncio.get_running_loop(),
-        )
-        await asyncio.to_thread(model.execution.close)
-
-    asyncio.run(whole(LaterBatches))
-    assert "no effect in mode process on its async def methods run" in caplog.text
-    caplog.clear()
-    asyncio.run(whole(CrowdBatches))
-    assert "no effect" not in caplog.text
 
 
 Start = Callable[..., "asyncio.Task[Any]"]

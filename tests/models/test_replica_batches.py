@@ -9,16 +9,22 @@ import pytest
 
 from kitfox.errors import Internal, InvalidArgument, Unavailable
 from kitfox.models.replicas import InProcesses
-from kitfox.modules import RequestContext
-from tests.models.chorus import Chorus
+from kitfox.modules import ModuleBase, RequestContext
+from tests.models.chorus import Chorus, LaterChorus
 from tests.models.replica_models import Background, model_folder, opened, until
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def background(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
-    made = Background(model_folder(tmp_path_factory.mktemp("chorus"), Chorus), threads=1)
+MODULES = [Chorus, LaterChorus]
+
+
+@pytest.fixture(scope="module", params=MODULES)
+def background(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Background]:
+    path = model_folder(tmp_path_factory.mktemp("chorus"), request.param)
+    made = Background(path, threads=1)
     yield made
     made.close()
 
@@ -30,8 +36,12 @@ class Choir:
         self.execution = execution
         self.gate = gate
 
-    def sing(self, text: str) -> "asyncio.Future[Any]":
-        context = RequestContext(request_id=f"id-{text}")
+    def sing(self, text: str, context: RequestContext | None = None) -> "asyncio.Future[Any]":
+        context = context or RequestContext(request_id=f"id-{text}")
+        if self.execution.module is LaterChorus:
+            run = self.execution.function("run")(text=text, context=context)
+            task: asyncio.Task[Any] = asyncio.ensure_future(run)
+            return task
         return self.execution.unary("run")({"text": text}, context)
 
     async def hold(self) -> "asyncio.Future[Any]":
@@ -90,12 +100,14 @@ def test_a_call_that_is_given_up_while_it_waits_is_not_run(
         first = await choir.hold()
         context = RequestContext(request_id="gone")
         mark = tmp_path / "gone"
-        gone = choir.execution.unary("run")({"text": f"hold {mark}"}, context)
+        gone = choir.sing(f"hold {mark}", context)
         other = choir.sing("other")
         await asyncio.sleep(0.05)
         context.cancel(Unavailable("nobody waits"))
         with pytest.raises(Unavailable):
             await gone
+        # The replica has heard of it, too.
+        await until(lambda: background.execution.queued == 2)
         choir.gate.touch()
         return [(await item).text for item in (first, other)]
 
@@ -103,10 +115,13 @@ def test_a_call_that_is_given_up_while_it_waits_is_not_run(
     assert not Path(f"{tmp_path / 'gone'}.begun").exists()
 
 
+@pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("retry", [False, True])
-def test_a_batch_whose_replica_dies_fails_alone(tmp_path: Path, *, retry: bool) -> None:
+def test_a_batch_whose_replica_dies_fails_alone(
+    module: type[ModuleBase], tmp_path: Path, *, retry: bool
+) -> None:
     async def scenario() -> None:
-        path = model_folder(tmp_path / "chorus", Chorus)
+        path = model_folder(tmp_path / "chorus", module)
         async with opened(path, replicas=2, retry=retry) as execution:
             # What they can do together is known once they have done something.
             await asyncio.gather(*(Choir(execution, tmp_path).sing("warm") for _ in range(8)))
@@ -135,9 +150,12 @@ def test_a_batch_whose_replica_dies_fails_alone(tmp_path: Path, *, retry: bool) 
     asyncio.run(scenario())
 
 
-def test_without_batches_each_call_is_run_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_without_batches_each_call_is_run_by_itself(
+    module: type[ModuleBase], tmp_path: Path
+) -> None:
     async def scenario() -> None:
-        path = model_folder(tmp_path / "chorus", Chorus)
+        path = model_folder(tmp_path / "chorus", module)
         async with opened(path, max_batch_size=1) as execution:
             answers = await Choir(execution, tmp_path / "gate").outcomes("a", "b", "c")
             assert [item.together for item in answers] == [1, 1, 1]
@@ -146,12 +164,67 @@ def test_without_batches_each_call_is_run_by_itself(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_the_author_may_measure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_the_author_may_measure(module: type[ModuleBase], tmp_path: Path) -> None:
     async def scenario() -> None:
-        path = model_folder(tmp_path / "chorus", Chorus)
+        path = model_folder(tmp_path / "chorus", module)
         async with opened(path, batch_weight="measure", max_batch_weight=10) as execution:
             answers = await Choir(execution, tmp_path / "gate").outcomes("6", "4", "5", "7")
             assert [item.together for item in answers] == [2, 2, 1, 1]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_call_waits_for_others_only_when_told_to(
+    module: type[ModuleBase], tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        path = model_folder(tmp_path / "chorus", module)
+        async with opened(
+            path, threads=0, max_batch_size=2, max_batch_delay_seconds=60
+        ) as execution:
+            choir = Choir(execution, tmp_path)
+            first = choir.sing("a")
+            await asyncio.sleep(0.05)
+            assert not first.done()
+            answers = await asyncio.gather(first, choir.sing("b"))
+            assert [item.together for item in answers] == [2, 2]
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_on_the_loop_that_nobody_waits_for_is_cancelled(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = model_folder(tmp_path / "chorus", LaterChorus)
+        async with opened(path) as execution:
+            choir, context = Choir(execution, tmp_path / "gate"), RequestContext()
+            call = choir.sing(f"hold {choir.gate}", context)
+            await until(Path(f"{choir.gate}.begun").exists)
+            context.cancel(Unavailable("nobody waits"))
+            with pytest.raises(Unavailable):
+                await call
+            await until(Path(f"{choir.gate}.ended").exists)
+            # It has made room, though the gate has not been opened.
+            assert (await choir.sing("next")).text == "next"
+            await until(lambda: not execution.queued)
+
+    asyncio.run(scenario())
+
+
+def test_items_of_streams_on_the_loop_share_batches(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = model_folder(tmp_path / "chorus", LaterChorus)
+        async with opened(path) as execution:
+            echo, gate = execution.items("echo"), tmp_path / "gate"
+            assert echo is not None
+            first = echo({"texts": f"hold {gate}"}, RequestContext())
+            await until(Path(f"{gate}.begun").exists)
+            calls = [echo({"texts": text}, RequestContext()) for text in "abc"]
+            await asyncio.sleep(0.05)
+            gate.touch()
+            answers = await asyncio.gather(first, *calls)
+            assert [item.together for item in answers] == [1, 3, 3, 3]
 
     asyncio.run(scenario())
 

@@ -21,13 +21,13 @@ from kitfox.models.permits import Permits
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
 
-__all__ = ["BatchExecutor", "Claim"]
+__all__ = ["BatchExecutor", "Claim", "not_given_up"]
 
 # A second thread is woken for what waits when runs take longer than this.
 _WORTH_WAKING = 0.0005
 
 Claim: TypeAlias = Callable[[BatchCall], bool]
-"""Begins a call, unless it has been given up; called in the thread that is to run it."""
+"""Begins a call, unless it has been given up; called where it is to run."""
 
 
 class BatchExecutor(BatchFigures):
@@ -72,7 +72,7 @@ class BatchExecutor(BatchFigures):
         self.waiting = 0
         """The calls that have not begun. Some may have been given up."""
         self._runner = BatchRunner(model, shape, name=name, prepare=prepare)
-        self._claim = claim or _not_given_up
+        self._claim = claim or not_given_up
         self._report = deliver or self._tell_loop
         self._loop = loop
         self._name = name
@@ -306,7 +306,8 @@ def _finished(outcome: Outcome) -> Outcome:
     return call, call.finish(result), None
 
 
-def _not_given_up(call: BatchCall) -> bool:
+def not_given_up(call: BatchCall) -> bool:
+    """Whether somebody waits for a call."""
     return not call.future.cancelled()
 
 

@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any
 
 from kitfox.logs import current_request
+from kitfox.models.batch_executor import Claim, not_given_up
 from kitfox.models.batch_figures import BatchFigures
 from kitfox.models.batch_queue import BatchCall, BatchQueue
 from kitfox.models.batch_runner import BatchRunner, Outcome, Together, outcomes_of
@@ -29,6 +30,8 @@ __all__ = ["LoopBatches"]
 class LoopBatches(BatchFigures):
     """Runs the calls of one `async def` method. To be used from the event loop.
 
+    It listens to the calls' futures, by `add_done_callback`, as long as it runs them.
+
     Args:
         model: The model.
         shape: How calls are joined, of which method.
@@ -38,6 +41,8 @@ class LoopBatches(BatchFigures):
         max_delay: Seconds that a call may wait for others.
         max_weight: The most that a batch may weigh; 0: no limit.
         permits: What a batch must have to run; None: nothing.
+        claim: Begins each call; by default it asks the call's future.
+        deliver: Called with what calls came to; by default it is for the calls' futures.
     """
 
     threads: Sequence[Thread] = ()
@@ -53,6 +58,8 @@ class LoopBatches(BatchFigures):
         max_delay: float = 0,
         max_weight: float = 0,
         permits: Permits | None = None,
+        claim: Claim | None = None,
+        deliver: Callable[[list[Outcome]], None] | None = None,
     ) -> None:
         super().__init__()
         self.threshold = sys.maxsize
@@ -63,12 +70,14 @@ class LoopBatches(BatchFigures):
         self._run: Callable[..., Any] = getattr(model, shape.method)
         self._run_batch: Callable[..., Any] = getattr(model, shape.batch_method)
         self._runner = BatchRunner(model, shape, name=name)
+        self._claim = claim or not_given_up
+        self._report = deliver or _tell
         self._shape = shape
         self._loop = loop
         self._name = name
         self._max_delay = max_delay
         self._permits = permits
-        self._queue = BatchQueue(shape, max_weight=max_weight, refuse=_refuse)
+        self._queue = BatchQueue(shape, max_weight=max_weight, refuse=self._fail)
         self._active = 0
         self._workers: set[asyncio.Task[None]] = set()
         self._running: dict[asyncio.Task[list[Outcome]], list[BatchCall]] = {}
@@ -96,9 +105,13 @@ class LoopBatches(BatchFigures):
         if self.waiting > self.threshold:
             self.check()
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.add([BatchCall(arguments, future, context, time.monotonic())])
-        self._begin()
+        self.add([BatchCall(arguments, future, context, time.monotonic())])
         return future
+
+    def add(self, calls: Sequence[BatchCall]) -> None:
+        """Queues calls, without asking whether there may be more."""
+        self._queue.add(calls)
+        self._begin()
 
     @property
     def waiting(self) -> int:
@@ -193,7 +206,7 @@ class LoopBatches(BatchFigures):
         self._begin()
 
     async def _execute(self, batch: list[BatchCall]) -> None:
-        calls = [call for call in batch if not call.future.cancelled()]
+        calls = [call for call in batch if self._claim(call)]
         if not calls:
             return
         started = time.monotonic()
@@ -209,13 +222,13 @@ class LoopBatches(BatchFigures):
         await asyncio.wait({task})
         del self._running[task]
         self.count(calls, started, time.monotonic())
-        for call, result, error in [] if task.cancelled() else task.result():
-            if call.future.done():
-                continue
-            if error is None:
-                call.future.set_result(result)
-            else:
-                fail(call.future, error)
+        if task.cancelled():
+            self._report([(call, None, asyncio.CancelledError()) for call in calls])
+        else:
+            self._report(task.result())
+
+    def _fail(self, call: BatchCall, err: BaseException) -> None:
+        self._report([(call, None, err)])
 
     # -- the model's code
 
@@ -257,6 +270,12 @@ def _is_given_up(err: BaseException) -> bool:
     return isinstance(err, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-def _refuse(call: BatchCall, err: BaseException) -> None:
-    """Tells a caller that its call cannot be measured."""
-    fail(call.future, err)
+def _tell(outcomes: list[Outcome]) -> None:
+    """Tells callers what their calls came to."""
+    for call, result, error in outcomes:
+        if call.future.done():
+            continue
+        if error is None:
+            call.future.set_result(result)
+        else:
+            fail(call.future, error)

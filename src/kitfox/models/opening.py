@@ -2,16 +2,14 @@
 
 import asyncio
 import contextlib
-import inspect
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Loaders
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kitfox import logs
 from kitfox.config import ModelExecution
@@ -96,9 +94,7 @@ async def open_model(
     """
     preparation = preparation or Preparation()
     if settings.mode == "process":
-        opened = await _open_processes(name, path, settings, loop, preparation)
-        _tell_of_unused(name, settings, opened.module)
-        return opened
+        return await _open_processes(name, path, settings, loop, preparation)
     async with _noted(preparation.note):
         model = await loop.run_in_executor(loaders, load, path)
         maker = _Maker(name, model, settings, loop, most_threads, watchdog)
@@ -316,50 +312,34 @@ class _Maker:
             tuner,
             queue_limit=self._settings.queue_limit,
             loop=self._loop,
-            # What runs on the event loop has no threads that could be seen to wait.
-            cpu_seconds=_always_busy if isinstance(executor, LoopBatches) else None,
         )
 
 
 def _tell_of_unused(name: str, settings: ModelExecution, module: type[ModuleBase]) -> None:
     """Logs that what is set for batches changes nothing, where the mode has none."""
     said = [key for key in _BATCH_SETTINGS if getattr(settings, key)]
-    if settings.mode == "thread" or settings.max_batch_size == 1 or not said:
+    if settings.mode != "inline" or settings.max_batch_size == 1 or not said:
         return
-    unused = [
-        method
-        for method, batch in _batch_methods(module).items()
-        if settings.mode == "inline" or inspect.iscoroutinefunction(batch)
-    ]
-    if unused:
-        kind = "" if settings.mode == "inline" else "async def "
+    if unused := _methods_with_batches(module):
         log.warning(
-            "Model %s is run call by call: %s %s no effect in mode %s on its %smethods %s",
+            "Model %s is run call by call: %s %s no effect in mode inline on its methods %s",
             name,
             " and ".join(said),
             "has" if len(said) == 1 else "have",
-            settings.mode,
-            kind,
             ", ".join(unused),
             extra={"log_code": "<KFX20061W>"},
         )
 
 
-def _batch_methods(module: type[ModuleBase]) -> dict[str, Callable[..., Any]]:
-    """The batch methods that a module has of its own, by the methods whose calls they take."""
+def _methods_with_batches(module: type[ModuleBase]) -> list[str]:
+    """The methods for whose calls a module has a batch method of its own."""
     names = {"run"} | {
         signature.method_name
         for methods in module._task_methods.values()
         for signature in methods.values()
     }
     found = {name: getattr(module, f"{name}_batch", None) for name in sorted(names)}
-    return {
-        name: batch for name, batch in found.items() if batch and batch is not ModuleBase.run_batch
-    }
-
-
-def _always_busy(threads: Sequence[threading.Thread]) -> float:
-    return time.monotonic() * sys.maxsize
+    return [name for name, batch in found.items() if batch and batch is not ModuleBase.run_batch]
 
 
 def _ways(module: type[ModuleBase]) -> int:

@@ -273,7 +273,8 @@ class Pace:
             self._cpu = None
             return False
         before, self._cpu = self._cpu, None
-        if self._executor.active < self.plan.parallel:
+        # What runs on the event loop has no threads that could be seen to wait.
+        if self._executor.active < self.plan.parallel or not self._executor.threads:
             return False
         now = (self._loop.time(), self._cpu_seconds(self._executor.threads))
         self._cpu = now

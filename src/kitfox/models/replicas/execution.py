@@ -213,11 +213,7 @@ class InProcesses:
 
     def items(self, name: str) -> SubmitItem | None:
         """What runs one item of a stream of requests, as a call that may share a batch."""
-        kind, batches = self._kind(name), self._settings.max_batch_size != 1
-        # What runs on the event loop of a replica makes no batches there.
-        if not batches or kind.startswith(("coroutine", "async")):
-            return None
-        if not joins_streams(self.module, name):
+        if self._settings.max_batch_size == 1 or not joins_streams(self.module, name):
             return None
         submit = self.unary(name)
 

@@ -48,9 +48,7 @@ class Outbox:
     def add_soon(self, message: Message) -> None:
         """Takes a message, and has another thread send it as soon as that gets to run."""
         self._waiting.append(message)
-        if not self._rung:
-            self._rung = True
-            self._bell.put(None)
+        self.flush_soon()
 
     def flush(self) -> None:
         """Sends all that waits; returns at once if another thread is about it."""
@@ -59,6 +57,12 @@ class Outbox:
                 self._send([self._waiting.popleft() for _ in range(len(self._waiting))])
             finally:
                 self._sending.release()
+
+    def flush_soon(self) -> None:
+        """Has another thread send what waits, as soon as that gets to run."""
+        if not self._rung:
+            self._rung = True
+            self._bell.put(None)
 
     def repeat(self, frame: int) -> None:
         """Sends the messages of an earlier frame one by one."""

@@ -16,7 +16,7 @@ from kitfox.models.replicas.batches import Batches, BatchSettings
 from kitfox.models.replicas.failures import Failure, error_of, failure_of
 from kitfox.models.replicas.feed import ReplicaFeed
 from kitfox.models.replicas.figures import ReplicaFigures
-from kitfox.models.replicas.messages import ERROR, RESULT, WANT, Message
+from kitfox.models.replicas.messages import ERROR, RESULT, STREAM, WANT, Message
 from kitfox.models.replicas.outbox import Outbox
 from kitfox.models.replicas.page import Notes
 from kitfox.models.replicas.runners import Places, Runners
@@ -59,7 +59,8 @@ class Calls:
         self.outbox = outbox
         self.places = Places(notes)
         limits_all = limited and _has_more_than_runners(type(model))
-        permits = Permits(threads) if shapes or limits_all else None
+        in_threads = any(not shape.is_async for shape in shapes.values())
+        permits = Permits(threads) if in_threads or limits_all else None
         self.permits = permits if limits_all else None
         """What calls must have that have no runner, to run; None: nothing."""
         self.runners = Runners(
@@ -81,13 +82,13 @@ class Calls:
                 loop=self.loop,
                 notes=notes,
                 places=self.places,
-                permits=permits,
+                permits=self.permits if shape.is_async else permits,
                 prepare=self._prepare,
                 finish=self._finish,
-                flush=outbox.flush,
+                # The event loop is not to wait for the server to take what is sent.
+                flush=outbox.flush_soon if shape.is_async else outbox.flush,
             )
             for method, shape in shapes.items()
-            if permits is not None
         }
         self._contexts: dict[int, RequestContext] = {}
         self._streams: dict[int, RunningStream] = {}
@@ -100,8 +101,15 @@ class Calls:
             found = self._methods[name] = getattr(self._model, name)
         return found
 
+    def may_join(self, message: Message) -> bool:
+        """Whether a message is a STREAM without streams whose call may share a batch."""
+        if not self._batches or message[0] != STREAM or message[2] not in self._batches:
+            return False
+        *_, streams, _, on_loop = message
+        return on_loop and not streams
+
     def begin(self, messages: list[Message]) -> None:
-        """Takes CALLs, to be run when there is a thread."""
+        """Takes CALLs, to be run when there is a thread, and what may share their batches."""
         if not self._batches:
             self.runners.add(messages)
             return
@@ -141,7 +149,7 @@ class Calls:
         batches = list(self._batches.values())
         sizes = zip(*(item.sizes for item in batches), strict=True)
         figures = ReplicaFigures(
-            together=self._threads * max((item.most for item in batches), default=1),
+            together=max((item.together for item in batches), default=self._threads),
             queue_seconds=self.runners.queue_seconds + sum(item.queue_seconds for item in batches),
             batches=[sum(counts) for counts in sizes],
             batched_calls=sum(item.calls for item in batches),

@@ -157,7 +157,7 @@ def _load(
         send_all(line, pack([(ids.FAILED, failure_of(err))]))
         return None
     send_all(line, chunks)
-    return model, {method: shape for method, shape in shapes.items() if not shape.is_async}
+    return model, shapes
 
 
 def _import(settings: dict[str, Any]) -> None:
@@ -206,6 +206,8 @@ def _serve(line: socket.socket, reader: FrameReader, calls: Calls) -> None:
                 ordinary.append(message)
             elif message[0] == ids.STOP:
                 return
+            elif calls.may_join(message):
+                ordinary.append(message[:6])  # what it has in common with a CALL
             else:
                 if ordinary:  # first things first: it may be a call that is cancelled
                     calls.begin(ordinary)
