@@ -4,7 +4,7 @@ import datetime
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kitfox.errors import FailedPrecondition, JobNotFound
+from kitfox.modules.manifest import MANIFEST
 from kitfox.training import Job, JobFilter, JobState, JobStore, RetentionRules, publication
 from kitfox.training.given_values import data_folder
 from kitfox.training.job_rows import now
 from kitfox.training.jobs import TERMINAL
-from kitfox.training.retention import Retention
+from kitfox.training.retention import Retention, is_current
 from tests.training.retention_crashes import EVERYTHING, make_training
 from tests.waiting import wait_for
 
@@ -95,6 +96,23 @@ def test_data_that_a_caller_gave_goes_too(
     store.add(job)
     assert retention.sweep() == 1
     assert not data.exists()
+
+
+def test_a_model_that_cannot_be_read_goes_when_it_can(
+    store: JobStore, retention: Retention, tmp_path: Path
+) -> None:
+    """Forgotten before, it would lie about for ever."""
+    job = make_training(tmp_path, "a")
+    store.add(job)
+    manifest, aside = (Path(job.output_path) / name for name in (MANIFEST, "aside"))
+    manifest.rename(aside)
+    manifest.symlink_to(manifest)  # to itself, so that opening it fails
+    assert is_current(replace(job, overwrite=True), tmp_path)
+    assert retention.sweep() == 0
+    assert Path(job.output_path).exists()
+    aside.replace(manifest)
+    assert retention.sweep() == 1
+    assert not Path(job.output_path).exists()
 
 
 def test_what_is_kept_for_other_reasons_stays(store: JobStore, tmp_path: Path) -> None:

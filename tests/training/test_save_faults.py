@@ -8,7 +8,7 @@ import pytest
 
 from kitfox.modules import load_model
 from kitfox.modules.manifest import read_manifest, size_problem
-from kitfox.training import Job, JobState
+from kitfox.training import Job, JobState, publication
 from kitfox.training.jobs import TERMINAL
 from kitfox.training.settlement import Settlement
 
@@ -24,6 +24,10 @@ PARAMETERS = json.dumps({"steps": 1, "every": 1, "size": 10})
 """A checkpoint, then a model, of three files each."""
 PLAIN = json.dumps({"steps": 1, "every": 0, "size": 10})
 """The model alone."""
+DYING = json.dumps({"steps": 3, "every": 1, "die_at": 2})
+"""Three steps, of which a first attempt makes two, and checkpoints of them."""
+LOOKS: tuple[Call, ...] = ("open", "read")
+"""What only looks at a disk."""
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +153,57 @@ def test_the_model_that_is_replaced_is_there_until_the_new_one_is(workers: Worke
         if found.state is JobState.COMPLETED:
             workers.faults.write()
             workers.run(Stepper, json.dumps({"steps": 2, "every": 0}), **values)
+
+
+def to_resume(workers: Workers) -> Job:
+    """A training that waits for its second attempt, with two checkpoints of its first."""
+    job = workers.add(Stepper, DYING, retries=1)
+    found = attempt(workers, job)
+    assert found.state is JobState.QUEUED
+    return found
+
+
+def test_a_training_goes_on_from_its_checkpoint_though_a_look_at_it_fails(
+    workers: Workers,
+) -> None:
+    """Or it fails and says why, and the checkpoint stays."""
+    note = workers.folder / "note"
+    note.unlink(missing_ok=True)
+    job = to_resume(workers)
+    below = publication.checkpoint_root(job)
+    workers.faults.write(Fault(calls=LOOKS, below=below), note=note)
+    assert attempt(workers, job).state is JobState.COMPLETED
+    steps = calls_made(note)
+    assert steps > 5
+    for number in range(1, steps + 1):
+        workers.faults.write()
+        job = to_resume(workers)
+        below = publication.checkpoint_root(job)
+        workers.faults.write(Fault(calls=LOOKS, below=below, number=number))
+        where = f"EIO in place of call number {number} of {steps}"
+        found = attempt(workers, job)
+        if found.state is JobState.COMPLETED:
+            model = load_model(found.output_path)
+            assert isinstance(model, Stepper), where
+            assert model.done == [1, 1, 2], where
+        else:
+            assert found.state is JobState.ERRORED, where
+            (reason,) = found.reasons
+            assert "Input/output error" in reason, f"{where}: {reason}"
+            assert publication.newest_checkpoint(found), where
+
+
+def test_no_training_begins_anew_because_its_checkpoint_cannot_be_read(workers: Workers) -> None:
+    job = to_resume(workers)
+    newest = Path(job.checkpoint)
+    workers.faults.write(Fault(calls=LOOKS, below=newest, number=1, lasting=True))
+    found = attempt(workers, job)
+    assert found.state is JobState.ERRORED
+    (reason,) = found.reasons
+    assert reason.startswith(f"The checkpoint {newest} cannot be read: ")
+    assert reason.endswith("Input/output error")
+    workers.faults.write()
+    again = workers.run(Stepper, DYING, resume_path=str(newest))  # as `kitfox jobs retry` does
+    model = load_model(again.output_path)
+    assert isinstance(model, Stepper)
+    assert model.done == [1, 1, 1]

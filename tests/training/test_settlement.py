@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kitfox.modules import load_model
+from kitfox.modules.manifest import MANIFEST, UnreadableModel
 from kitfox.modules.publication import make_folder
 from kitfox.training import Job, JobState, JobStore, Scheduler
 from kitfox.training.publication import checkpoint_root, partial_path, put_in_place, seal
@@ -140,3 +141,68 @@ def test_a_job_that_somebody_has_changed_meanwhile_is_looked_at_again(
     store.move(job.id, [JobState.RUNNING], JobState.CANCELING)
     assert Settlement(store).settle(running, "worker died") is None
     assert store.get(job.id).state is JobState.CANCELING
+
+
+class UnreadableManifest:
+    """A manifest that the disk does not give: a link that leads to itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / MANIFEST
+        self._aside = folder / "aside"
+        self.path.rename(self._aside)
+        self.path.symlink_to(self.path)
+
+    def mend(self) -> None:
+        self._aside.replace(self.path)
+
+
+def test_a_checkpoint_that_cannot_be_read_just_now_is_waited_for(store: JobStore, job: Job) -> None:
+    """A job that is to keep what it has does not end without because of an error of the disk."""
+    save_checkpoint(store, job, "kept")
+    unreadable = UnreadableManifest(checkpoint_root(job) / "1-kept")
+    stopping, settlement = in_state(store, job, JobState.STOPPING), Settlement(store)
+    for _ in range(2):
+        with pytest.raises(UnreadableModel, match=r"The checkpoint .*/1-kept cannot be read: "):
+            settlement.settle(stopping, "worker died")
+    assert store.get(job.id).state is JobState.STOPPING
+    unreadable.mend()
+    settled = settlement.settle(stopping, "worker died")
+    assert settled is not None
+    assert settled.state is JobState.COMPLETED
+    assert load_model(job.output_path).value == "kept"  # type: ignore[attr-defined] # an Empty
+
+
+def test_a_model_that_cannot_be_read_just_now_is_waited_for(store: JobStore, job: Job) -> None:
+    save(job, "whole", partial_path(job))
+    put_in_place(job)
+    unreadable = UnreadableManifest(Path(job.output_path))
+    with pytest.raises(UnreadableModel, match=r"The model .*/the-job/m cannot be read: "):
+        Settlement(store).settle(store.get(job.id), "worker died")
+    assert store.get(job.id).state is JobState.RUNNING
+    unreadable.mend()
+    settled = Settlement(store).settle(store.get(job.id), "worker died")
+    assert settled is not None
+    assert settled.state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [
+        (JobState.RUNNING, JobState.ERRORED),
+        (JobState.STOPPING, JobState.ERRORED),
+        (JobState.CANCELING, JobState.CANCELED),
+    ],
+)
+def test_what_cannot_be_read_for_long_is_told_and_left(
+    store: JobStore, job: Job, state: JobState, end: JobState
+) -> None:
+    save_checkpoint(store, job, "kept")
+    UnreadableManifest(checkpoint_root(job) / "1-kept")
+    save(job, "whole", partial_path(job))
+    put_in_place(job)
+    UnreadableManifest(Path(job.output_path))
+    settled = Settlement(store, patience=0).settle(in_state(store, job, state), "worker died")
+    assert settled is not None
+    assert settled.state is end
+    assert settled.reasons[0].startswith("worker died; The model ")
+    assert (checkpoint_root(job) / "1-kept").exists() is (end is JobState.ERRORED)

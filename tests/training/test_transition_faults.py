@@ -18,12 +18,17 @@ MOST = int(os.environ.get("KITFOX_TRANSITION_FAULTS", "8"))
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("action", ["EIO", "ENOSPC"])
-def test_any_call_of_a_transition_may_fail(tmp_path: Path, action: str) -> None:
+@pytest.mark.parametrize(
+    ("action", "calls"), [("EIO", "changes"), ("ENOSPC", "changes"), ("EIO", "looks")]
+)
+def test_any_call_of_a_transition_may_fail(tmp_path: Path, action: str, calls: str) -> None:
     """Added, claimed, cancelled, stopped, tried again, settled, promoted and removed."""
     faults = FaultFile(tmp_path / "faults")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.training.transition_faults", tmp_path, action, str(MOST)],
+        [
+            *(sys.executable, "-m", "tests.training.transition_faults"),
+            *(tmp_path, action, str(MOST), calls),
+        ],
         cwd=ROOT,
         env=os.environ | faults.environment(),
         capture_output=True,

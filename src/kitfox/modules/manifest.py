@@ -25,11 +25,13 @@ __all__ = [
     "FileRecord",
     "IncompleteModel",
     "Manifest",
+    "UnreadableModel",
     "parse_manifest",
     "read_manifest",
     "replace_manifest",
     "seal",
     "size_problem",
+    "whole_manifest",
     "write_manifest",
 ]
 
@@ -44,6 +46,19 @@ _MOST_REMEMBERED = 200_000
 
 class IncompleteModel(Unavailable):
     """A model folder that lacks something; it may still be on its way."""
+
+
+class UnreadableModel(IncompleteModel):
+    """A model folder of which nobody can tell what it holds, as the disk gives errors.
+
+    Args:
+        what: What cannot be read.
+        error: What the disk says.
+    """
+
+    def __init__(self, what: str, error: OSError) -> None:
+        super().__init__(f"{what} cannot be read: {error.strerror}")
+        self.error = error
 
 
 class DamagedModel(KitfoxError):
@@ -148,7 +163,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a model folder; None if it has none, or a file of that name is another's.
 
     Raises:
-        IncompleteModel: It cannot be read: it has been written in part, for example.
+        IncompleteModel: It has been written in part, for example.
+        UnreadableModel: It cannot be read.
     """
     try:
         with (folder / MANIFEST).open("rb") as stream:
@@ -156,7 +172,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
-        raise IncompleteModel(f"{MANIFEST} cannot be read: {error.strerror}") from error
+        raise UnreadableModel(MANIFEST, error) from error
     return parse_manifest(text, MANIFEST)
 
 
@@ -187,6 +203,28 @@ def size_problem(folder: Path, manifest: Manifest) -> str:
 
     Files that the manifest does not name do not matter: some modules keep caches there.
     """
+    try:
+        return _size_problem(folder, manifest)
+    except UnreadableModel as error:
+        return str(error)
+
+
+def whole_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a folder that has all its files; None if something is missing or damaged.
+
+    Raises:
+        UnreadableModel: It may be whole, or not.
+    """
+    try:
+        found = read_manifest(folder)
+    except UnreadableModel:
+        raise
+    except IncompleteModel:
+        return None
+    return None if found is None or _size_problem(folder, found) else found
+
+
+def _size_problem(folder: Path, manifest: Manifest) -> str:
     for record in manifest.files:
         path = folder / record.path
         try:
@@ -198,7 +236,7 @@ def size_problem(folder: Path, manifest: Manifest) -> str:
         except (FileNotFoundError, NotADirectoryError):
             return f"{record.path} is missing"
         except OSError as error:
-            return f"{record.path} cannot be read: {error.strerror}"
+            raise UnreadableModel(record.path, error) from error
         if not stat.S_ISREG(found.st_mode):
             return f"{record.path} is not a file"
         if found.st_size != record.size:

@@ -9,18 +9,20 @@ Only what has its name without the dot is a checkpoint. The store knows the newe
 """
 
 import contextlib
+import logging
 import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kitfox.modules.manifest import IncompleteModel, read_manifest, size_problem
+from kitfox.modules.manifest import UnreadableModel, whole_manifest
 from kitfox.modules.publication import make_folder, remove_tree, sync_folder
 from kitfox.training.disk_space import explained_space
 from kitfox.training.jobs import Job
 from kitfox.training.publication import (
     checkpoint_root,
     newest_checkpoint,
+    patiently,
     seal,
     whole_checkpoints,
 )
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from kitfox.modules import ModuleBase
 
 __all__ = ["Checkpoints"]
+
+log = logging.getLogger("kitfox.TRAINING")
 
 _FILES = "files"
 
@@ -69,13 +73,22 @@ class Checkpoints:
         """The checkpoint that this attempt may go on from.
 
         It is this job's own, of an earlier attempt, or the one of another job that it was told to
-        begin from.
+        begin from. The log tells of one that is not as it was.
+
+        Raises:
+            UnreadableModel: There may be one: rather than to begin anew the attempt is to fail.
         """
-        own = newest_checkpoint(self._job)
+        own = patiently(lambda: newest_checkpoint(self._job))
+        recorded = self._job.checkpoint
+        if recorded and str(own) != recorded:
+            _tell_lost(recorded, own)
         if own is not None or not self._job.resume_path:
             return own
         other = Path(self._job.resume_path)
-        return other if _is_model(other) else None
+        if patiently(lambda: _is_model(other)):
+            return other
+        _tell_lost(self._job.resume_path, None)
+        return None
 
     def save(self, model: "ModuleBase", step: int) -> Path:
         """Saves a model as a checkpoint; when this returns it is whole and on the disk.
@@ -103,7 +116,12 @@ class Checkpoints:
     def drop_old(self, newest: Path) -> None:
         """Removes the oldest ones, once the store knows of the newest."""
         with self._lock:
-            older = [folder for folder in whole_checkpoints(self._job) if folder != newest]
+            try:
+                whole = whole_checkpoints(self._job)
+            except UnreadableModel as error:
+                log.warning("Older checkpoints are left where they are: %s", error)
+                return
+            older = [folder for folder in whole if folder != newest]
             for folder in older[: max(0, len(older) - (self._kept - 1))]:
                 hidden = folder.with_name(f".{folder.name}")
                 with contextlib.suppress(OSError):
@@ -122,7 +140,13 @@ class Checkpoints:
 def _is_model(folder: Path) -> bool:
     """Whether a model lies there, of whichever job, that has all its files."""
     try:
-        found = read_manifest(folder)
-    except IncompleteModel:
-        return False
-    return found is not None and not size_problem(folder, found)
+        return whole_manifest(folder) is not None
+    except UnreadableModel as error:
+        raise UnreadableModel(f"The checkpoint {folder}", error.error) from error
+
+
+def _tell_lost(checkpoint: str, other: Path | None) -> None:
+    log.warning(
+        "The checkpoint %s is damaged or gone; the training begins %s",
+        *(checkpoint, f"from {other}" if other else "anew"),
+    )

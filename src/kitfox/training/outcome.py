@@ -4,6 +4,7 @@ Whatever goes wrong on the way, the record in the store and the folder in its pl
 model that lies there belongs to a training that is, or will be found to be, COMPLETED.
 """
 
+import contextlib
 import logging
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kitfox.errors import KitfoxError, ResourceExhausted, Unavailable
+from kitfox.modules.manifest import UnreadableModel
 from kitfox.training import job_log, processes, publication
 from kitfox.training.data_record import DataRecorder
 from kitfox.training.database import StoreError, StoreGone
@@ -85,7 +87,7 @@ class Outcome:
         its processes are gone.
         """
         self._settle()
-        if publication.stage_checkpoint(self._job):
+        if publication.patiently(lambda: publication.stage_checkpoint(self._job)):
             self.publish()
         else:
             log.info("Training %s has no checkpoint that could be kept", self._job.id)
@@ -104,7 +106,7 @@ class Outcome:
             failure: Of what kind it is; see `Job.failure`.
         """
         self._settle()
-        if publication.is_published(self._job):
+        if self._is_published():
             # It went wrong after the rename: a model that is being served has been made.
             log.warning("Training %s is complete all the same: its model is there", self._job.id)
             if self._complete(lambda: None) is not None:
@@ -131,7 +133,7 @@ class Outcome:
     def _complete(self, put_in_place: Callable[[], None]) -> Job | None:
         measured = self._measured()
         partial, place = publication.partial_path(self._job), Path(self._job.output_path)
-        sealed = publication.is_whole(partial, self._job) or publication.is_whole(place, self._job)
+        size = self._sealed_size(partial, place)
         met: list[Exception] = []
 
         def put() -> None:
@@ -145,7 +147,7 @@ class Outcome:
         def again(error: Exception) -> bool:
             """Trouble with the place itself ends it, unless the model is there already."""
             if any(error is one for one in met):
-                return publication.is_published(self._job)
+                return self._is_published()
             return is_trouble(error)
 
         def publish() -> Job | None:
@@ -153,11 +155,27 @@ class Outcome:
                 self._job.id,
                 attempt=self._job.attempt,
                 put_in_place=put,
-                output_bytes=sealed.size if sealed else None,
+                output_bytes=size,
                 **measured,
             )
 
         return insist(publish, again=again)
+
+    def _is_published(self) -> bool:
+        """Whether the model is in its place; no, where that cannot be read for a while."""
+        try:
+            return publication.patiently(lambda: publication.is_published(self._job))
+        except UnreadableModel as error:
+            log.warning("It cannot be told whether the model is in its place: %s", error)
+            return False
+
+    def _sealed_size(self, *folders: Path) -> int | None:
+        """The bytes of the model, which is in one of these; None if nobody can tell."""
+        with contextlib.suppress(UnreadableModel):  # publishing says it, if it matters to that
+            for folder in folders:
+                if sealed := publication.is_whole(folder, self._job):
+                    return sealed.size
+        return None
 
     def _measured(self) -> dict[str, Any]:
         """What is known of the attempt now."""

@@ -6,12 +6,15 @@ Checkpoints lie beside the place too, each a model that could be put there.
 
 import contextlib
 import os
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from kitfox.errors import AlreadyExists, FailedPrecondition
 from kitfox.modules import manifest
-from kitfox.modules.manifest import Manifest
+from kitfox.modules.manifest import Manifest, UnreadableModel
 from kitfox.modules.publication import exchange, make_folder, remove_tree, sync_folder
 from kitfox.training.jobs import Job
 
@@ -22,12 +25,19 @@ __all__ = [
     "is_whole",
     "newest_checkpoint",
     "partial_path",
+    "patiently",
     "put_in_place",
     "seal",
     "stage_checkpoint",
     "trainer",
     "whole_checkpoints",
 ]
+
+Result = TypeVar("Result")
+
+_READ_PATIENCE = 2.0
+"""For how many seconds a folder that cannot be read is looked at again."""
+_READ_PAUSE = 0.1
 
 
 def partial_path(job: Job) -> Path:
@@ -77,36 +87,51 @@ def put_in_place(job: Job) -> None:
 
 
 def trainer(place: Path) -> tuple[str, int] | None:
-    """The id and the attempt of the training that made a model; None if none says it did."""
+    """The id and the attempt of the training that made a model; None if none says it did.
+
+    Raises:
+        UnreadableModel: There may be a model, or not.
+    """
     try:
-        found = manifest.read_manifest(place)
+        with _named(f"The model {place}"):
+            found = manifest.read_manifest(place)
+    except UnreadableModel:
+        raise
     except manifest.IncompleteModel:
         return None
     return (found.training_id, found.attempt) if found and found.training_id else None
 
 
 def is_published(job: Job) -> bool:
-    """Whether this very attempt has put its model in place."""
+    """Whether this very attempt has put its model in place.
+
+    Raises:
+        UnreadableModel: Nobody can tell.
+    """
     return trainer(Path(job.output_path)) == (job.id, job.attempt)
 
 
-def is_whole(folder: Path, job: Job) -> Manifest | None:
-    """The manifest of a model that a job has sealed; None if something of the model is missing."""
-    try:
-        found = manifest.read_manifest(folder)
-    except manifest.IncompleteModel:
-        return None
-    if found is None or found.training_id != job.id or manifest.size_problem(folder, found):
-        return None
-    return found
+def is_whole(folder: Path, job: Job, *, what: str = "model") -> Manifest | None:
+    """The manifest of a model that a job has sealed; None if something of the model is missing.
+
+    Raises:
+        UnreadableModel: Nobody can tell.
+    """
+    with _named(f"The {what} {folder}"):
+        found = manifest.whole_manifest(folder)
+    return found if found is not None and found.training_id == job.id else None
 
 
 def whole_checkpoints(job: Job) -> list[Path]:
-    """The checkpoints of a job that are whole, the oldest first."""
+    """The checkpoints of a job that are whole, the oldest first.
+
+    Raises:
+        UnreadableModel: One of them cannot be read, or their folder.
+    """
     found = []
-    with contextlib.suppress(OSError):
-        for folder in checkpoint_root(job).iterdir():
-            if not folder.name.startswith(".") and (sealed := is_whole(folder, job)):
+    for folder in _checkpoint_folders(job):
+        if sealed := is_whole(folder, job, what="checkpoint"):
+            with contextlib.suppress(FileNotFoundError):  # one that is dropped just now
                 written = (folder / manifest.MANIFEST).stat().st_mtime_ns
                 found.append((sealed.attempt, written, folder))
     return [folder for _, _, folder in sorted(found)]
@@ -117,12 +142,31 @@ def newest_checkpoint(job: Job) -> Path | None:
 
     Else the newest whole one: the one after may have been sealed when its process died, and one
     that was recorded may have been damaged since.
+
+    Raises:
+        UnreadableModel: There is one that cannot be read, so nobody can tell which it is.
     """
     recorded = Path(job.checkpoint) if job.checkpoint else None
-    if recorded is not None and is_whole(recorded, job):
+    if recorded is not None and is_whole(recorded, job, what="checkpoint"):
         return recorded
     found = whole_checkpoints(job)
     return found[-1] if found else None
+
+
+def patiently(look: Callable[[], Result], seconds: float = _READ_PATIENCE) -> Result:
+    """What a look at a disk gives, which is repeated for a while if something cannot be read.
+
+    Raises:
+        UnreadableModel: It could not be read all the time.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except UnreadableModel:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_READ_PAUSE)
 
 
 def stage_checkpoint(job: Job) -> bool:
@@ -131,6 +175,9 @@ def stage_checkpoint(job: Job) -> bool:
     Called for a job that is to keep what it has, when nobody writes there any more: by its worker
     at the end, or once that is gone. May be repeated. A model that was sealed already is left as
     it is.
+
+    Raises:
+        UnreadableModel: There may be one.
     """
     partial = partial_path(job)
     sealed = is_whole(partial, job)
@@ -139,7 +186,7 @@ def stage_checkpoint(job: Job) -> bool:
     checkpoint = newest_checkpoint(job)
     if checkpoint is None:
         return False
-    kept = is_whole(checkpoint, job)
+    kept = is_whole(checkpoint, job, what="checkpoint")
     if kept is None:
         return False
     remove_tree(partial)
@@ -173,3 +220,22 @@ def discard(job: Job, *, checkpoints: bool = False) -> None:
     if place.parent.name == job.id:  # the folder that was made for this job alone
         with contextlib.suppress(OSError):
             place.parent.rmdir()  # fails if there is a model in it, as it should
+
+
+def _checkpoint_folders(job: Job) -> list[Path]:
+    root = checkpoint_root(job)
+    try:
+        return [folder for folder in root.iterdir() if not folder.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UnreadableModel(f"The folder of checkpoints {root}", error) from error
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Says which folder it is that cannot be read."""
+    try:
+        yield
+    except UnreadableModel as error:
+        raise UnreadableModel(what, error.error) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kitfox import logs
 from kitfox.errors import FailedPrecondition
+from kitfox.modules.manifest import UnreadableModel
 from kitfox.modules.publication import remove_tree, sync_folder
 from kitfox.training import publication
 from kitfox.training.given_values import data_folder
@@ -145,7 +146,7 @@ class Retention:
         for job in marked:
             try:
                 _remove_files(job)
-            except OSError as error:
+            except (OSError, UnreadableModel) as error:
                 log.warning("The files of training %s cannot be removed yet: %s", job.id, error)
             else:
                 done.append(job.id)
@@ -155,17 +156,20 @@ class Retention:
 
 
 def is_current(job: Job, models_dir: Path) -> bool:
-    """Whether a training's model is what the model's name means.
+    """Whether a training's model is what the model's name means; yes, where nobody can tell.
 
     Args:
         job: The training.
         models_dir: The models folder: what was promoted has a copy there, which tells whose it is.
     """
-    if job.overwrite:
-        return publication.trainer(Path(job.output_path)) == (job.id, job.attempt)
-    if not job.model_name:
-        return False
-    found = publication.trainer(models_dir / job.model_name)
+    try:
+        if job.overwrite:
+            return publication.is_published(job)
+        if not job.model_name:
+            return False
+        found = publication.trainer(models_dir / job.model_name)
+    except UnreadableModel:
+        return True
     return found is not None and found[0] == job.id
 
 
@@ -200,7 +204,10 @@ class _NeededFiles:
 def _files(job: Job) -> list[Path]:
     """What a job keeps on the disk."""
     place = Path(job.output_path)
-    is_own = publication.trainer(place) == (job.id, job.attempt)
+    try:
+        is_own = publication.is_published(job)
+    except UnreadableModel:
+        is_own = False  # what cannot be read is not measured either
     return [
         *([place] if is_own else []),
         publication.checkpoint_root(job),
@@ -213,10 +220,11 @@ def _remove_files(job: Job) -> None:
 
     Raises:
         OSError: The model cannot be taken out of its place, or something is left.
+        UnreadableModel: There may be a model in its place.
     """
     place = Path(job.output_path)
     trash = place.with_name(f".{place.name}.{job.id}.removed")
-    if publication.trainer(place) == (job.id, job.attempt):
+    if publication.is_published(job):
         # So nobody ever finds a half of it.
         place.rename(trash)
         sync_folder(place.parent)

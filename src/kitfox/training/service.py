@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kitfox.errors import FailedPrecondition, InvalidArgument, JobNotFound
 from kitfox.modules import module_registry
+from kitfox.modules.manifest import UnreadableModel
 from kitfox.modules.publication import remove_tree
 from kitfox.training.given_values import carry_over, data_folder
 from kitfox.training.jobs import (
@@ -26,7 +27,7 @@ from kitfox.training.jobs import (
     Library,
 )
 from kitfox.training.log_parts import LogPart, read_part
-from kitfox.training.publication import newest_checkpoint, trainer
+from kitfox.training.publication import newest_checkpoint, patiently, trainer
 from kitfox.training.redaction import Redactions
 from kitfox.training.retention import Retention
 from kitfox.training.scheduler import Scheduler, log_folder
@@ -211,6 +212,7 @@ class TrainingService:
         Raises:
             FailedPrecondition: It has not ended, or has made its model.
             ResourceExhausted: The queue is full.
+            UnreadableModel: There may be a checkpoint.
         """
         old = self.store.get(training_id)
         if old.state not in TERMINAL or old.state is JobState.COMPLETED:
@@ -219,7 +221,7 @@ class TrainingService:
                 f"Training {old.id} is {old.state}: only one that failed or was ended can be taken "
                 f"up again, and this one {what}"
             )
-        place = newest_checkpoint(old)
+        place = patiently(lambda: newest_checkpoint(old))
         job = replace(
             self._like(old),
             resume_path=str(place) if place else old.resume_path,
@@ -344,10 +346,14 @@ class TrainingService:
 
     def place(self, job: Job) -> Path | None:
         """Where the model of a training lies; None as for `model_path`."""
+        if job.state is not JobState.COMPLETED:
+            return None
         place = Path(job.output_path)
-        if job.state is JobState.COMPLETED and trainer(place) == (job.id, job.attempt):
-            return place
-        return None
+        try:
+            made_by = trainer(place)
+        except UnreadableModel:  # lists show the others all the same
+            return None
+        return place if made_by == (job.id, job.attempt) else None
 
     @contextlib.contextmanager
     def reading(self, training_id: str) -> Iterator[Path]:

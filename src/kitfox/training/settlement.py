@@ -1,9 +1,11 @@
 """What becomes of a job whose worker is gone and has not said so itself."""
 
+import time
 from dataclasses import replace
 
 from kitfox import logs
 from kitfox.errors import AlreadyExists
+from kitfox.modules.manifest import UnreadableModel
 from kitfox.training import job_log, publication
 from kitfox.training.jobs import Job, JobState
 from kitfox.training.store import JobStore
@@ -22,10 +24,15 @@ class Settlement:
 
     Args:
         store: The jobs.
+        patience: For how many seconds what cannot be read is tried again, before a job ends
+            without it.
     """
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobStore, *, patience: float = 60.0) -> None:
         self._store = store
+        self._patience = patience
+        self._unreadable: dict[tuple[str, int], float] = {}
+        """Since when what attempts have left cannot be read."""
 
     def settle(self, job: Job, why: str) -> Job | None:
         """Ends a job, or sends it back into the queue if it may be tried again.
@@ -38,8 +45,20 @@ class Settlement:
 
         Returns:
             The job as it is then; None if somebody has changed it meanwhile: look again.
+
+        Raises:
+            UnreadableModel: Nobody can tell what it has left; to be tried again.
         """
-        moved = self._decide(job, why)
+        try:
+            moved = self._decide(job, why)
+        except UnreadableModel as error:
+            begin = self._unreadable.setdefault((job.id, job.attempt), time.monotonic())
+            if time.monotonic() - begin < self._patience:
+                raise
+            canceled = job.state is JobState.CANCELING
+            end = JobState.CANCELED if canceled else JobState.ERRORED
+            moved = self._end(job, end, f"{why}; {error}")
+        self._unreadable.pop((job.id, job.attempt), None)
         if moved is not None:
             log.info(
                 "Training %s is %s: %s",

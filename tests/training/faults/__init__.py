@@ -33,7 +33,7 @@ __all__ = [
     "set_clock",
 ]
 
-Call = Literal["open", "write", "fsync", "truncate", "rename", "link", "unlink", "mkdir"]
+Call = Literal["open", "read", "write", "fsync", "truncate", "rename", "link", "unlink", "mkdir"]
 """What can be counted; each stands for all calls of the C library that do it."""
 Action = Literal["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "kill", "stop"]
 """An error, or SIGKILL or SIGSTOP just before the call."""

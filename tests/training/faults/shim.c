@@ -6,6 +6,7 @@
    comes just before it. */
 
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -193,6 +194,24 @@ OPEN(open64)
     }
 OPENAT(openat)
 OPENAT(openat64)
+
+DIR *opendir(const char *path) {
+    if (fails("open", AT_FDCWD, path)) return NULL;
+    return REAL(opendir)(path);
+}
+
+ssize_t read(int file, void *data, size_t size) {
+    if (fails("read", file, NULL)) return -1;
+    return REAL(read)(file, data, size);
+}
+
+#define PREAD(name, position_type)                                                 \
+    ssize_t name(int file, void *data, size_t size, position_type position) {      \
+        if (fails("read", file, NULL)) return -1;                                  \
+        return REAL(name)(file, data, size, position);                             \
+    }
+PREAD(pread, off_t)
+PREAD(pread64, off64_t)
 
 ssize_t write(int file, const void *data, size_t size) {
     if (fails("write", file, NULL)) return -1;
