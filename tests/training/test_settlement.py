@@ -1,6 +1,7 @@
 """What becomes of a job whose worker is gone: each state it may be in, each thing it may leave."""
 
 import datetime
+import errno
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from kitfox.modules import load_model
 from kitfox.modules.manifest import MANIFEST, UnreadableModel
 from kitfox.modules.publication import make_folder
 from kitfox.training import Job, JobState, JobStore, Scheduler
-from kitfox.training.publication import checkpoint_root, partial_path, put_in_place, seal
+from kitfox.training.publication import checkpoint_root, discard, partial_path, put_in_place, seal
 from kitfox.training.settlement import Settlement
 
 from .trainers import Empty
@@ -206,3 +207,22 @@ def test_what_cannot_be_read_for_long_is_told_and_left(
     assert settled.state is end
     assert settled.reasons[0].startswith("worker died; The model ")
     assert (checkpoint_root(job) / "1-kept").exists() is (end is JobState.ERRORED)
+
+
+def test_an_old_model_that_cannot_be_put_back_is_not_removed(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is all that there is, when a worker has died between two renames."""
+    place = Path(job.output_path)
+    aside = place.with_name(f".{place.name}.{job.id}.{job.attempt}.replaced")
+    save(job, "old", aside)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", failing)
+        discard(job)
+    discard(job)
+    assert load_model(str(place)).value == "old"  # type: ignore[attr-defined] # an Empty
+    assert not aside.exists()
+
+
+def failing(path: Path, target: Path) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))

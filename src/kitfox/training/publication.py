@@ -211,7 +211,10 @@ def discard(job: Job, *, checkpoints: bool = False) -> None:
     if not os.path.lexists(place):
         with contextlib.suppress(OSError):  # died between two renames: back with the old model
             aside.rename(place)
-    for left in (partial_path(job), aside, *([checkpoint_root(job)] if checkpoints else [])):
+    lefts = [partial_path(job), *([checkpoint_root(job)] if checkpoints else [])]
+    if os.path.lexists(place):  # else the old model is all that there is
+        lefts.append(aside)
+    for left in lefts:
         remove_tree(left)
         if os.path.lexists(left):  # one error of the disk is not to leave it for ever
             remove_tree(left)
