@@ -303,6 +303,37 @@ def test_jobs_that_are_kept_are_in_nobodys_way(
     assert {job.id for job in store.list()} == {f"{number:02}" for number in range(10)}
 
 
+def test_what_another_server_uses_stays(store: JobStore, tmp_path: Path) -> None:
+    """By whichever of its names, and until the other says otherwise or has been silent for long."""
+    jobs = [make_training(tmp_path, name, model_name="m") for name in "abcde"]
+    for job in jobs:
+        store.add(job)
+    retention = Retention(store=store, rules=EVERYTHING)
+    store.note_use("one", [jobs[0].output_path, "b"], seconds=60)
+    store.note_use("other", ["b", "m@c"], seconds=60)
+    store.note_use("dead", ["d"], seconds=-1)
+    assert retention.sweep() == 2
+    assert {job.id for job in store.list()} == {"a", "b", "c"}
+    store.note_use("other", [], seconds=60)
+    assert retention.sweep() == 1
+    assert {job.id for job in store.list()} == {"a", "b"}
+    retention.remove_now(jobs[0])  # somebody's word is more
+    store.note_use("one", [], seconds=60)
+    assert retention.sweep() == 1
+
+
+def test_what_is_used_elsewhere_is_in_nobodys_way(
+    store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitfox.training.retention._BATCH", 2)
+    names = "abcdefg"
+    for name in names:
+        store.add(make_training(tmp_path, name))
+    store.note_use("other", names[:4], seconds=60)
+    assert Retention(store=store, rules=EVERYTHING).sweep() == 3
+    assert {job.id for job in store.list()} == set(names[:4])
+
+
 def test_of_those_who_look_one_after_the_other_one_does(store: JobStore, tmp_path: Path) -> None:
     def look(**options: Any) -> None:
         retention = Retention(store=store, rules=EVERYTHING, shared=True, **options)

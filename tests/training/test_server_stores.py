@@ -204,6 +204,40 @@ def test_the_survivor_sees_to_what_a_killed_server_was_to_end(
     one.start()
 
 
+def test_what_one_server_has_loaded_the_other_does_not_remove(
+    pair: tuple[CoursesServer, CoursesServer], postgresql_url: str
+) -> None:
+    """Retention of one knows what is in use on both."""
+    one, other = pair
+    used, unused, promoted = (one.begin(name, name=name) for name in ("a", "b", "c"))
+    for training in (used, unused, promoted):
+        one.ended(training)
+        wait_for(partial(is_promoted, one, training), what="the promotion")
+    newer = [one.begin(f"{name}2", name=name) for name in ("a", "b")]
+    for training in newer:
+        one.ended(training)
+        wait_for(partial(is_promoted, one, training), what="the promotion")
+    assert other.recited(used) == "a"
+    wait_for(lambda: is_noted(postgresql_url, used), what="the note", seconds=60)
+    one.kill()
+    one.environment |= {"TRAINING_RETENTION_SECONDS": "0"}
+    one.start()
+    wait_for(lambda: unused not in one.listed(), what="the removal", seconds=60)
+    assert set(one.listed()) == {used, promoted, *newer}
+    assert other.recited(used) == one.recited(used) == "a"
+
+
+def is_noted(url: str, training: str) -> bool:
+    """Whether a server says that it uses the model of a training."""
+    store = JobStore(url, create=False)
+    try:
+        with store.database.read() as connection:
+            rows = connection.query("SELECT model FROM models_in_use")
+        return any(training in row["model"] for row in rows)
+    finally:
+        store.close()
+
+
 def test_commands_do_without_a_server(
     pair: tuple[CoursesServer, CoursesServer], tmp_path: Path
 ) -> None:

@@ -37,7 +37,12 @@ from kitfox.services.health import Health
 from kitfox.services.prediction_jobs import PredictionJobs, open_prediction_jobs
 from kitfox.services.reflection import Descriptions
 from kitfox.services.training_events import TrainingEvents
-from kitfox.services.training_retention import Retention, open_retention
+from kitfox.services.training_retention import (
+    ModelsInUse,
+    Retention,
+    open_models_in_use,
+    open_retention,
+)
 from kitfox.services.trainings import TrainingService, open_trainings, tell_ends
 from kitfox.services.warm_up import WarmUp
 
@@ -57,6 +62,7 @@ class Runtime:
     trainings: TrainingService
     events: TrainingEvents
     promotions: AutoPromotion
+    models_in_use: ModelsInUse
     retention: Retention
     jobs: PredictionJobs
     health: Health
@@ -89,6 +95,7 @@ class Runtime:
             task.cancel()
         await self.jobs.stop()
         await asyncio.to_thread(self.retention.stop)
+        await asyncio.to_thread(self.models_in_use.stop)
         await asyncio.to_thread(self.trainings.scheduler.stop)
         self.models.close()
         if self.metrics_server:
@@ -117,6 +124,7 @@ async def start_runtime() -> Runtime:
     announce(config, [method for method in table if method.path in runtime.endpoints.rpcs])
     await _load_models(config.runtime, runtime)
     # By the one who has the scheduler's lock, and when it is known which models are in use.
+    runtime.models_in_use.start()
     runtime.retention.start()
     runtime.tasks.append(asyncio.create_task(runtime.promotions.run()))
     await runtime.jobs.start()
@@ -181,6 +189,7 @@ def _assemble(config: Config, table: MethodTable, registry: CollectorRegistry) -
         trainings=trainings,
         events=events,
         promotions=promotions,
+        models_in_use=open_models_in_use(trainings, models),
         retention=open_retention(config.training, trainings, models),
         jobs=jobs,
         health=health,

@@ -6,10 +6,11 @@ from pathlib import Path
 from kitfox.config import Training
 from kitfox.models import ModelManager
 from kitfox.training import Job, TrainingService
+from kitfox.training.models_in_use import ModelsInUse
 from kitfox.training.opening import retention_rules
 from kitfox.training.retention import Retention, is_current
 
-__all__ = ["KeptTrainings", "Retention", "open_retention"]
+__all__ = ["KeptTrainings", "ModelsInUse", "Retention", "open_models_in_use", "open_retention"]
 
 
 def open_retention(
@@ -27,6 +28,19 @@ def open_retention(
         rules=retention_rules(settings),
         is_kept=KeptTrainings(trainings, models),
     )
+
+
+def open_models_in_use(trainings: TrainingService, models: ModelManager) -> ModelsInUse:
+    """What keeps other servers of the store from removing what this one has loaded."""
+    in_use = ModelsInUse(store=trainings.store, models=lambda: _in_use(models))
+    models.on_change(in_use.changed)
+    return in_use
+
+
+def _in_use(models: ModelManager) -> frozenset[str]:
+    """The folders of the models that are loaded, and the names of those that are being loaded."""
+    loaded = [str(model.path) for model in list(models.loaded.values())]
+    return frozenset(loaded) | models.loading
 
 
 class KeptTrainings:
@@ -56,7 +70,5 @@ class KeptTrainings:
         return self._trainings.store.database.shared and job.worker_host not in ("", self._host)
 
     def _is_loaded(self, job: Job) -> bool:
-        place = Path(job.output_path)
-        loaded = [model.path for model in list(self._models.loaded.values())]
-        names = (job.id, f"{job.model_name}@{job.id}")
-        return place in loaded or any(name in self._models.loading for name in names)
+        names = (str(Path(job.output_path)), job.id, f"{job.model_name}@{job.id}")
+        return not _in_use(self._models).isdisjoint(names)

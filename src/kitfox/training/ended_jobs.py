@@ -21,6 +21,11 @@ _MAY_GO = (
     "AND promotion <> 'wanted'"
 )
 """Jobs that retention may take: a pinned one is kept, and one whose model is yet to be promoted."""
+_UNUSED = (
+    "promotion <> 'wanted' AND NOT EXISTS (SELECT 1 FROM models_in_use WHERE valid_to >= :now "
+    "AND model IN (jobs.output_path, jobs.id, jobs.model_name || '@' || jobs.id))"
+)
+"""Jobs whose models no server has loaded, or is loading."""
 _ENDED = state_names(TERMINAL)
 _BYTES = "COALESCE(kept_bytes, output_bytes, 0)"
 """What a job takes on the disk, as far as that has been measured."""
@@ -83,17 +88,47 @@ class EndedJobs(JobRecords):
                     kind=self.kind.value,
                 )
 
-    def mark_removed(self, job_ids: Collection[str]) -> builtins.list[Job]:
+    def note_use(self, server: str, models: Collection[str], *, seconds: float) -> None:
+        """Notes which models a server uses, in place of what it has noted before.
+
+        Args:
+            server: Which server.
+            models: Folders, ids of trainings, or `<model name>@<id>`.
+            seconds: For how long that holds if it is not noted again.
+        """
+        moment = now()
+        with self.database.write() as connection:
+            connection.change(
+                "DELETE FROM models_in_use WHERE server = :server OR valid_to < :moment",
+                server=server,
+                moment=moment,
+            )
+            for model in sorted(models):
+                connection.change(
+                    "INSERT INTO models_in_use (server, model, valid_to) "
+                    "VALUES (:server, :model, :valid_to)",
+                    server=server,
+                    model=model,
+                    valid_to=moment + int(seconds * 1_000_000),
+                )
+
+    def mark_removed(self, job_ids: Collection[str], *, unused: bool = False) -> builtins.list[Job]:
         """Hides ended jobs, for good; gives those that were hidden by this call.
 
         A pinned job is left as it is, and one that has not ended.
+
+        Args:
+            job_ids: Which jobs.
+            unused: Whether those are left too that a server uses, or whose model is yet to be
+                promoted.
         """
         marked = []
+        further = f"AND {_UNUSED}" if unused else ""
         with self.database.write() as connection:
             for job_id in job_ids:
                 changed = connection.change(
-                    "UPDATE jobs SET removed = :now WHERE id = :id AND kind = :kind "
-                    "AND finished IS NOT NULL AND removed IS NULL AND pinned = 0",
+                    "UPDATE jobs SET removed = :now WHERE id = :id AND kind = :kind "  # noqa: S608 -- constants
+                    f"AND finished IS NOT NULL AND removed IS NULL AND pinned = 0 {further}",
                     now=now(),
                     id=job_id,
                     kind=self.kind.value,

@@ -174,6 +174,17 @@ def _fourth(database: Database) -> Sequence[str]:
     )
 
 
+def _fifth(database: Database) -> Sequence[str]:
+    return (
+        """CREATE TABLE models_in_use (
+            server VARCHAR(32) NOT NULL,
+            model TEXT NOT NULL,
+            valid_to BIGINT NOT NULL,
+            PRIMARY KEY (server, model)
+        )""",
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(number=1, about="jobs and their parameters", statements=_first),
     Migration(number=2, about="several kinds of jobs, and their retention", statements=_second),
@@ -183,6 +194,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         about="names that are searched fast, sweeps, failures",
         statements=_fourth,
     ),
+    Migration(number=5, about="what other servers have loaded", statements=_fifth),
 )
 """All steps, oldest first."""
 

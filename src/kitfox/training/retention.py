@@ -88,10 +88,11 @@ class Retention:
             expired = self.store.expired(self.rules, now, limit=limit)
             needed = self._needed()
             going = [job for job in expired if not needed.has(job) and not self._is_kept(job)]
-            count += self._finish(self.store.mark_removed([job.id for job in going]))
+            marked = self.store.mark_removed([job.id for job in going], unused=True)
+            count += self._finish(marked)
             if len(expired) < limit:
                 break
-            if not going:
+            if not marked:
                 limit *= 2  # those that come first are all kept
         return count
 
