@@ -1,6 +1,7 @@
 """A model in replica processes answers as one of this process does."""
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -19,7 +20,7 @@ from kitfox.errors import (
     Unavailable,
     ValidationError,
 )
-from kitfox.logs import current_request
+from kitfox.logs import JsonFormatter, current_request
 from kitfox.models.replicas import InProcesses, LoadFailed
 from kitfox.models.replicas.failures import ReplicaError
 from kitfox.models.streams import RequestFeed, split
@@ -276,6 +277,34 @@ def test_output_appears_in_the_log(moody: Path, caplog: pytest.LogCaptureFixture
     for record in found.values():
         assert vars(record)["model_id"] == "moody"
         assert vars(record)["replica"] == 0
+
+
+def test_output_is_not_taken_for_that_of_the_call_that_had_the_model_loaded(
+    moody: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    said: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        said.append(JsonFormatter().format(record))
+        return True
+
+    caplog.handler.addFilter(keep)
+
+    async def run() -> None:
+        current_request.set(RequestContext(request_id="first"))
+        async with opened(moody) as execution:
+            current_request.set(None)
+            await ask(execution, "say hello", request_id="r7")
+            await until(lambda: len(execution.replicas[0].log_tail) == 3)
+
+    asyncio.run(run())
+    ids = {
+        line["message"]: line.get("request_id")
+        for line in map(json.loads, said)
+        if "replica" in line
+    }
+    assert ids == {"logged hello": "r7", "printed hello": "r7", "raw hello": None}
 
 
 # -- loading

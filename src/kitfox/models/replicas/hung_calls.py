@@ -5,6 +5,7 @@ of the interpreter lock too: the replica's page tells what runs, its signal hand
 """
 
 import asyncio
+import contextvars
 import time
 
 from kitfox import logs
@@ -51,7 +52,8 @@ class HungCalls:
     def start(self) -> None:
         """Looks again and again from now on."""
         period = min(max(self._limit / _LOOKS, _SHORTEST_PERIOD), _LONGEST_PERIOD)
-        self._timer = self._loop.call_later(period, self._look)
+        # Not in the context of the call that had the model loaded: lines would bear its id.
+        self._timer = self._loop.call_later(period, self._look, context=contextvars.Context())
 
     def stop(self) -> None:
         """Looks no more."""

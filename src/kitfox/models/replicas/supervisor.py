@@ -6,6 +6,7 @@ does not live for a while.
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol, TypeAlias
@@ -98,7 +99,12 @@ class Supervisor:
             Exception: One could not start; none is running then.
         """
         first = asyncio.get_running_loop().create_future()
-        self._tasks = [asyncio.create_task(self._keep(place, first)) for place in self.places]
+        self._tasks = [
+            # Each in a context of its own: what a process does for years is not done for the call
+            # that happened to have it started, which log lines would name else.
+            asyncio.create_task(self._keep(place, first), context=contextvars.Context())
+            for place in self.places
+        ]
         try:
             await first
         except BaseException:
