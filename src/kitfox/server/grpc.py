@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from kitfox.config import Server
@@ -64,6 +64,8 @@ __all__ = [
     "send_status",
     "unimplemented",
 ]
+
+HandlerT = TypeVar("HandlerT")
 
 _CONTENT_TYPE = b"application/grpc"
 _HEADERS = [(b"content-type", _CONTENT_TYPE), (b"grpc-accept-encoding", b"identity,gzip")]
@@ -145,13 +147,28 @@ class _Head:
         return headers
 
 
-class _Endpoint:
-    """What endpoints of all call shapes share."""
+class _Endpoint(Generic[HandlerT]):
+    """What endpoints of all call shapes share.
+
+    Args:
+        method: The row of the method table.
+        handler: What does its work.
+        settings: Where the limits are.
+        calls: Keeps the calls in flight.
+        metrics: Counts the calls.
+    """
 
     def __init__(
-        self, method: Method, *, settings: Server, calls: Calls, metrics: CallMetrics
+        self,
+        method: Method,
+        handler: HandlerT,
+        *,
+        settings: Server,
+        calls: Calls,
+        metrics: CallMetrics,
     ) -> None:
         self._method = method
+        self._handler = handler
         self._decode = codec_of(method.request).decode_fields
         self._encode = codec_of(method.response).encode
         self._settings = settings
@@ -176,16 +193,8 @@ class _Endpoint:
         self._metrics.count(self._method.name, code, head.context.model_id, started)
 
 
-class GrpcMethod(_Endpoint):
-    """A method without streams as a gRPC endpoint.
-
-    Args:
-        method: The row of the method table.
-        handler: What does its work.
-        settings: Where the limits are.
-        calls: Keeps the calls in flight.
-        metrics: Counts the calls.
-    """
+class GrpcMethod(_Endpoint[Handler]):
+    """A method without streams as a gRPC endpoint."""
 
     def __init__(
         self,
@@ -196,8 +205,7 @@ class GrpcMethod(_Endpoint):
         calls: Calls,
         metrics: CallMetrics,
     ) -> None:
-        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
-        self._handler = handler
+        super().__init__(method, handler, settings=settings, calls=calls, metrics=metrics)
         # Where results are made in threads.
         made: object = handler
         self._finished = made.finished if isinstance(made, FinishingHandler) else None
@@ -298,16 +306,8 @@ def _packed_answer(head: _Head, payload: bytes) -> tuple[Message, Message, Messa
     return start, {"type": "http.response.body", "body": body, "more_body": False}, _OK_TRAILERS
 
 
-class GrpcStreamMethod(_Endpoint):
-    """A method with a stream of requests, of responses, or of both as a gRPC endpoint.
-
-    Args:
-        method: The row of the method table.
-        handler: What does its work.
-        settings: Where the limits are.
-        calls: Keeps the calls in flight.
-        metrics: Counts the calls.
-    """
+class GrpcStreamMethod(_Endpoint[StreamHandler]):
+    """A method with a stream of requests, of responses, or of both as a gRPC endpoint."""
 
     def __init__(
         self,
@@ -318,8 +318,7 @@ class GrpcStreamMethod(_Endpoint):
         calls: Calls,
         metrics: CallMetrics,
     ) -> None:
-        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
-        self._handler = handler
+        super().__init__(method, handler, settings=settings, calls=calls, metrics=metrics)
         both = method.input_streaming and method.output_streaming
         both = both and method.purpose is Purpose.INFERENCE
         # Clients of such calls wait for it before they send.

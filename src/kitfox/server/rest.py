@@ -69,16 +69,8 @@ def rest_endpoint(
     return made
 
 
-class RestMethod(RestEndpoint):
-    """A method without streams as a REST endpoint.
-
-    Args:
-        method: The row of the method table; it has a route.
-        handler: What does its work.
-        settings: Where the limits are.
-        calls: Keeps the calls in flight.
-        metrics: Counts the calls.
-    """
+class RestMethod(RestEndpoint[Handler]):
+    """A method without streams as a REST endpoint."""
 
     def __init__(
         self,
@@ -89,8 +81,7 @@ class RestMethod(RestEndpoint):
         calls: Calls,
         metrics: CallMetrics,
     ) -> None:
-        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
-        self._handler = handler
+        super().__init__(method, handler, settings=settings, calls=calls, metrics=metrics)
         # Where results are made in threads.
         made: object = handler
         self._finished = made.finished if isinstance(made, FinishingHandler) else None

@@ -4,48 +4,26 @@ import time
 from contextlib import aclosing, suppress
 from typing import Any
 
-from kitfox.config import Server
 from kitfox.errors import Cancelled, Code
-from kitfox.metrics import CallMetrics
 from kitfox.server.answers import send_failure
 from kitfox.server.asgi import Receive, Scope, Send, header_dict
-from kitfox.server.calls import Calls
 from kitfox.server.file_answers import disposition
 from kitfox.server.large_answers import Outflow
 from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import SingleRequest
-from kitfox.services.methods import Context, Method, StreamHandler
+from kitfox.services.methods import Context, StreamHandler
 
 __all__ = ["RestDownloadMethod"]
 
 _ZIP = b"application/zip"
 
 
-class RestDownloadMethod(RestEndpoint):
+class RestDownloadMethod(RestEndpoint[StreamHandler]):
     """A method whose responses are the pieces of a zip file (`ArchivePart`) as a REST endpoint.
 
     A failure before the first piece has a status of its own. After it, the connection is given up:
     that is how a client of HTTP is told that a file is not complete.
-
-    Args:
-        method: The row of the method table; it has a route.
-        handler: What does its work.
-        settings: Where the limits are.
-        calls: Keeps the calls in flight.
-        metrics: Counts the calls.
     """
-
-    def __init__(
-        self,
-        method: Method,
-        handler: StreamHandler,
-        *,
-        settings: Server,
-        calls: Calls,
-        metrics: CallMetrics,
-    ) -> None:
-        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
-        self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""

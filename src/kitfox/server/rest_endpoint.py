@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from kitfox import logs
 from kitfox.config import Server
@@ -28,17 +28,34 @@ from kitfox.services.methods import BodyStyle, Context, Method, Route
 
 __all__ = ["RestEndpoint"]
 
+HandlerT = TypeVar("HandlerT")
+
 log = logs.channel("REST")
 
 
-class RestEndpoint:
-    """What endpoints of all call shapes share: reading a request, and telling failures apart."""
+class RestEndpoint(Generic[HandlerT]):
+    """What endpoints of all call shapes share: reading a request, and telling failures apart.
+
+    Args:
+        method: The row of the method table; it has a route.
+        handler: What does its work.
+        settings: Where the limits are.
+        calls: Keeps the calls in flight.
+        metrics: Counts the calls.
+    """
 
     def __init__(
-        self, method: Method, *, settings: Server, calls: Calls, metrics: CallMetrics
+        self,
+        method: Method,
+        handler: HandlerT,
+        *,
+        settings: Server,
+        calls: Calls,
+        metrics: CallMetrics,
     ) -> None:
         assert method.route is not None, method.name  # noqa: S101 -- the table's own promise
         self._method = method
+        self._handler = handler
         self._route: Route = method.route
         self._reader = BodyReader(method, method.route, max_depth=settings.max_json_depth)
         self._encode = codec_of(method.response).encode_json

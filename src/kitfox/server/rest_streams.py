@@ -36,15 +36,11 @@ __all__ = ["RestStreamMethod", "SingleRequest"]
 _CONTENT_TYPE = (b"content-type", JSON)
 
 
-class RestStreamMethod(RestEndpoint):
+class RestStreamMethod(RestEndpoint[StreamHandler]):
     """A method with a stream of requests, of responses, or of both as a REST endpoint.
 
     Args:
-        method: The row of the method table; it has a route.
-        handler: What does its work.
-        settings: Where the limits are.
-        calls: Keeps the calls in flight.
-        metrics: Counts the calls.
+        method, handler, settings, calls, metrics: As those of `RestEndpoint`.
         ping_seconds: How long an answer may be silent.
     """
 
@@ -58,8 +54,7 @@ class RestStreamMethod(RestEndpoint):
         metrics: CallMetrics,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
-        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
-        self._handler = handler
+        super().__init__(method, handler, settings=settings, calls=calls, metrics=metrics)
         self._ping_seconds = ping_seconds
         self._offers = (EVENT_STREAM, *JSON_LINES) if method.output_streaming else (JSON,)
 

@@ -6,46 +6,25 @@ from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import parse_qs
 
-from kitfox.config import Server
 from kitfox.errors import Cancelled, Code
-from kitfox.metrics import CallMetrics
 from kitfox.server.answers import send_body, send_failure
 from kitfox.server.asgi import HeaderDict, Receive, Scope, Send, header_dict
-from kitfox.server.calls import Call, Calls
+from kitfox.server.calls import Call
 from kitfox.server.media_types import JSON, base_type, is_gzip, unsupported
 from kitfox.server.rest_endpoint import RestEndpoint
-from kitfox.services.methods import Method, StreamHandler
+from kitfox.services.methods import StreamHandler
 
 __all__ = ["RestUploadMethod"]
 
 _KINDS = (b"application/zip", b"application/x-zip-compressed", b"application/octet-stream")
 
 
-class RestUploadMethod(RestEndpoint):
+class RestUploadMethod(RestEndpoint[StreamHandler]):
     """A method whose requests are the pieces of a zip file (`ModelPart`) as a REST endpoint.
 
     The body is the file; the other fields of the first piece are query parameters. However large
     the file is, no more of it is in memory than what has come and has not been taken.
-
-    Args:
-        method: The row of the method table; it has a route.
-        handler: What does its work.
-        settings: Where the limits are.
-        calls: Keeps the calls in flight.
-        metrics: Counts the calls.
     """
-
-    def __init__(
-        self,
-        method: Method,
-        handler: StreamHandler,
-        *,
-        settings: Server,
-        calls: Calls,
-        metrics: CallMetrics,
-    ) -> None:
-        super().__init__(method, settings=settings, calls=calls, metrics=metrics)
-        self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one call."""
