@@ -15,12 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import hypothesis
 import pytest
 
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "template" / "caikit_template"
+
+
+# A machine that has other work takes its time.
+hypothesis.settings.register_profile("kitfox", deadline=None)
+hypothesis.settings.load_profile("kitfox")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -124,7 +130,7 @@ class Server:
             headers={"content-type": "application/json", **(headers or {})},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as found:
+            with urllib.request.urlopen(request, timeout=60) as found:
                 return Answer(found.status, dict(found.headers), found.read())
         except urllib.error.HTTPError as err:
             with err:

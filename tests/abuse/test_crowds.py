@@ -84,7 +84,7 @@ def test_more_calls_than_are_worked_on(server: Victim) -> None:
                 one(request("one", text="a"), metadata=model("plain"))
             rest = server.http("POST", ONE_ROUTE, body)
             health = health_pb2_grpc.HealthStub(channel)
-            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=60)
             assert server.http("GET", "/health").status == 200
         assert one(request("one", text="a"), metadata=model("plain")).text == "a"
     error: Any = caught.value
@@ -114,9 +114,9 @@ def test_watches_leave_room_for_checks(server: Victim) -> None:
             assert answer.grpc_status == 8
             assert "server.max_concurrent_requests" in answer.text
         health = health_pb2_grpc.HealthStub(channel)
-        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        assert len(health.List(health_pb2.HealthListRequest(), timeout=30).statuses) > 2
+        assert len(health.List(health_pb2.HealthListRequest(), timeout=60).statuses) > 2
         body = {"inputs": "a", "model_id": "plain"}
         assert server.http("POST", ONE_ROUTE, body).status == 200
 

@@ -27,7 +27,7 @@ def rpc(
         try:
             # Without serializers: bytes go out as they are, which the stubs do not know.
             call: Any = channel.unary_unary(method)
-            call(message, metadata=metadata, timeout=30)
+            call(message, metadata=metadata, timeout=60)
         except grpc.RpcError as err:
             return err.code(), err.details() or ""
     return grpc.StatusCode.OK, ""

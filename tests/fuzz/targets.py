@@ -61,7 +61,7 @@ class Target(Offer):
         server = self.runtime.metrics_server
         assert server is not None
         url = f"http://127.0.0.1:{server.port}/metrics"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         [count] = [line.split()[1] for line in lines if line.startswith("calls_in_flight ")]
         return int(float(count))

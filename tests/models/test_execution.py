@@ -119,7 +119,7 @@ def test_no_more_calls_wait_than_may(cls: type[Held]) -> None:
 
 def test_streams_have_threads_of_their_own() -> None:
     """What makes a stream may wait for its reader: the tuning of other calls is not for it."""
-    barrier = threading.Barrier(12, timeout=30)
+    barrier = threading.Barrier(12, timeout=60)
 
     async def scenario() -> None:
         async with opened(Held, queue_limit=1) as execution:
@@ -151,7 +151,7 @@ def test_a_burst_that_free_threads_take_is_not_refused() -> None:
 
 def test_calls_that_only_wait_run_side_by_side_and_no_author_has_to_say_so() -> None:
     """Twelve calls that wait for each other end only when all of them run."""
-    barrier = threading.Barrier(12, timeout=30)
+    barrier = threading.Barrier(12, timeout=60)
 
     class Waits(ModuleBase):
         def run(self, text: str) -> Answer:
@@ -170,7 +170,7 @@ def test_a_new_version_is_run_as_was_best_for_the_old_one(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert stage.loads.total() == 0
-    barrier = threading.Barrier(12, timeout=30)
+    barrier = threading.Barrier(12, timeout=60)
     monkeypatch.setattr(Actor, "run", lambda _: str(barrier.wait()))
     write_model(tmp_path, "waiter")
 

@@ -49,7 +49,7 @@ def manage(server: Server, action: str) -> Answer:
 
 def metric(server: Server, name: str, model: str) -> float:
     url = f"http://127.0.0.1:{server.metrics_port}/metrics"
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     start = f'{name}{{model_id="{model}"'
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
@@ -102,7 +102,7 @@ def test_over_grpc_a_full_queue_is_resource_exhausted_and_says_when_to_come_back
     with server.channel() as channel:
         method: Any = channel.unary_unary("/caikit.runtime.Queues.QueuesService/SayTaskPredict")
         with pytest.raises(grpc.RpcError) as caught:
-            method(b"\x0a\x01x", metadata=[("mm-model-id", model)], timeout=30)
+            method(b"\x0a\x01x", metadata=[("mm-model-id", model)], timeout=60)
     refused = say(server, model, "more")
     gate.touch()
     error: Any = caught.value

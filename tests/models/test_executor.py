@@ -32,7 +32,7 @@ def test_slow_calls_run_side_by_side_up_to_the_limit() -> None:
     """Four calls that each wait for the other three can only end when all four run."""
 
     async def scenario() -> None:
-        barrier = threading.Barrier(4, timeout=30)
+        barrier = threading.Barrier(4, timeout=60)
         async with executor(4) as pool:
             await asyncio.gather(*(pool.submit(barrier.wait, {}) for _ in range(4)))
 

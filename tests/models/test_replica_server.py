@@ -83,7 +83,7 @@ def test_a_killed_replica_costs_its_calls_and_nothing_else(
     for call in calls:
         call.cancel()
     assert victim not in workers_of(server)
-    assert one(request("one", text="fox"), metadata=model("plain"), timeout=30).text == "fox"
+    assert one(request("one", text="fox"), metadata=model("plain"), timeout=60).text == "fox"
 
 
 def test_one_of_two_replicas_is_enough_to_be_ready(server: ShapesServer) -> None:

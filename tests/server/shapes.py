@@ -85,7 +85,7 @@ class ShapesServer(Server):
         """What the modules have noted so far."""
         with self.channel() as channel:
             answer = self.method(channel, "journal")(
-                REQUESTS["journal"](), metadata=model("plain"), timeout=30
+                REQUESTS["journal"](), metadata=model("plain"), timeout=60
             )
         found: dict[str, int] = json.loads(answer.text)
         return found
@@ -105,7 +105,7 @@ class ShapesServer(Server):
         import urllib.request
 
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 

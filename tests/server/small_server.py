@@ -308,7 +308,7 @@ class SmallServer:
 
 def get(port: int, path: str = "/") -> bytes:
     """The body of the answer to one request over HTTP/1.1."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().read()
@@ -320,7 +320,7 @@ def call(channel: grpc.Channel, path: str = "/", message: bytes = b"") -> bytes:
     """The answer to one gRPC call."""
     method: grpc.UnaryUnaryMultiCallable[bytes, bytes]
     method = channel.unary_unary(path, bytes, bytes)
-    return method(message, timeout=30)
+    return method(message, timeout=60)
 
 
 def in_background(work: Callable[[], Any]) -> Callable[[], Any]:

@@ -79,11 +79,11 @@ def test_requests_and_results_take_turns(
 
     def ask() -> Iterator[Any]:
         for text in ("a", "b", "c"):
-            assert turn.acquire(timeout=30)
+            assert turn.acquire(timeout=60)
             yield request("answer", texts=text)
 
     found = []
-    for word in server.method(channel, "answer")(ask(), metadata=model(name), timeout=30):
+    for word in server.method(channel, "answer")(ask(), metadata=model(name), timeout=60):
         found.append(word.text)
         turn.release()
     assert found == ["A", "B", "C"]

@@ -163,7 +163,7 @@ def test_a_client_that_does_not_read_costs_little(
     memory = server.metric("process_resident_memory_bytes")
     others = server.method(channel, "one")
     for _ in range(20):
-        assert others(request("one", text="x"), metadata=model("plain"), timeout=30).text == "x"
+        assert others(request("one", text="x"), metadata=model("plain"), timeout=60).text == "x"
     assert server.metric("process_resident_memory_bytes") - memory < 100_000_000
     call.cancel()
     wait_for(lambda: noted(server, event) == before + 1, what="the generator to be closed")

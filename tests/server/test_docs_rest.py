@@ -30,7 +30,7 @@ def test_an_example(server: Server, command: str, output: str) -> None:
         ["/bin/sh", "-c", command.replace("localhost:8080", f"127.0.0.1:{server.http_port}")],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     pattern = re.escape(output).replace(re.escape("..."), ".*")

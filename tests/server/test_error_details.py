@@ -130,7 +130,7 @@ def fail(channel: grpc.Channel, data: bytes) -> Any:
     call: Any = channel.unary_unary(PREDICT)
     metadata = (("mm-model-id", "example"), ("x-request-id", "a1b2"))
     with pytest.raises(grpc.RpcError) as caught:
-        call(data, metadata=metadata, timeout=30)
+        call(data, metadata=metadata, timeout=60)
     return caught.value
 
 
@@ -152,7 +152,7 @@ def test_a_long_message_is_shortened_for_its_trailer(
     name = letter * length
     call = health_pb2_grpc.HealthStub(channel).Check
     with pytest.raises(grpc.RpcError) as caught:
-        call(health_pb2.HealthCheckRequest(service=name), timeout=30)
+        call(health_pb2.HealthCheckRequest(service=name), timeout=60)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     details = caught.value.details() or ""
     assert details.startswith("'" + letter * 100)

@@ -237,7 +237,7 @@ class Page:
     """A client such as a browser's: HTTP/1.1, no trailers."""
 
     def __init__(self, server: Server) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=60)
 
     def post(
         self, path: str, data: bytes, content_type: str = BINARY, **headers: str

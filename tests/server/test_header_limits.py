@@ -49,11 +49,11 @@ def test_a_method_that_is_not_there_is_refused_under_the_id_of_the_request(
         channel: Any = opened
         for path in ("/no.such.Service/Method", "/grpc.health.v1.Health/Nonsense"):
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary(path)(b"", metadata=(("x-request-id", "mine"),), timeout=30)
+                channel.unary_unary(path)(b"", metadata=(("x-request-id", "mine"),), timeout=60)
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
             assert request_id(caught.value) == "mine"
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary(path)(b"", timeout=30)
+                channel.unary_unary(path)(b"", timeout=60)
             assert request_id(caught.value) is None
 
 
@@ -63,12 +63,12 @@ def test_over_grpc(server: ShapesServer, headers: dict[str, str], sentence: str)
         one = server.method(channel, "one")
         sent = model("plain", ("x-request-id", "mine"), *headers.items())
         with pytest.raises(grpc.RpcError) as caught:
-            one(request("one", text="fox"), metadata=sent, timeout=30)
+            one(request("one", text="fox"), metadata=sent, timeout=60)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert caught.value.details() == sentence
         assert request_id(caught.value) == "mine"
         fits = model("plain", ("a", "x" * 7000))
-        assert one(request("one", text="fox"), metadata=fits, timeout=30).text == "fox"
+        assert one(request("one", text="fox"), metadata=fits, timeout=60).text == "fox"
 
 
 @CASES

@@ -32,7 +32,7 @@ def server() -> Iterator[MetricsServer]:
 def read(server: MetricsServer, **headers: str) -> tuple[str, str]:
     """The type and the text of what is told."""
     url = f"http://127.0.0.1:{server.port}/metrics"
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as found:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as found:
         return found.headers["content-type"], found.read().decode()
 
 
@@ -49,7 +49,7 @@ def test_it_tells_the_metrics(server: MetricsServer) -> None:
 def test_it_does_nothing_else(server: MetricsServer, verb: str) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{server.port}/", method=verb)
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=30)
+        urllib.request.urlopen(request, timeout=60)
     with caught.value as answer:
         assert (answer.code, answer.headers["allow"]) == (405, "GET, HEAD")
 

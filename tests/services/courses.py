@@ -92,7 +92,7 @@ class CoursesServer(Server):
     def events(self, training_id: str, query: str = "") -> Iterator[dict[str, Any]]:
         """The events of a training as they come; an `error` event is the last of them."""
         url = f"{self.url}{MANAGE}/follow?training_id={training_id}{query}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             for line in answer:
                 if line.startswith(b"data: "):
                     yield json.loads(line.removeprefix(b"data: "))
@@ -103,7 +103,7 @@ class CoursesServer(Server):
         """One call of a method without streams."""
         with self.channel() as channel:
             method: Any = channel.unary_unary(f"{SERVICE}/{name}")
-            answer: bytes = method(request.to_binary_buffer(), timeout=30)
+            answer: bytes = method(request.to_binary_buffer(), timeout=60)
         return response.from_binary_buffer(answer)
 
     def stream(

@@ -88,7 +88,7 @@ class ErrandsServer(Server):
         """The bytes that a method of the job service answers."""
         with self.channel() as channel:
             method: Any = channel.unary_unary(f"{SERVICE}/{rpc}")
-            answer: bytes = method(request.to_binary_buffer(), metadata=tuple(metadata), timeout=30)
+            answer: bytes = method(request.to_binary_buffer(), metadata=tuple(metadata), timeout=60)
         return answer
 
     def grpc_start(self, request: DataObjectBase, model: str = "plain") -> str:

@@ -276,20 +276,20 @@ def ask(name: str) -> health_pb2.HealthCheckRequest:
 )
 def test_the_stock_client_is_told_what_serves(name: str, each_server: Server) -> None:
     with each_server.channel() as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(ask(name), timeout=30)
+        answer = health_pb2_grpc.HealthStub(channel).Check(ask(name), timeout=60)
     assert answer.status == SERVING
 
 
 def test_the_stock_client_is_told_what_is_not_there(each_server: Server) -> None:
     with each_server.channel() as channel, pytest.raises(grpc.RpcError) as caught:
-        health_pb2_grpc.HealthStub(channel).Check(ask("nothing"), timeout=30)
+        health_pb2_grpc.HealthStub(channel).Check(ask("nothing"), timeout=60)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_the_stock_client_gets_the_list(each_server: Server) -> None:
     with each_server.channel() as channel:
         answer = health_pb2_grpc.HealthStub(channel).List(
-            health_pb2.HealthListRequest(), timeout=30
+            health_pb2.HealthListRequest(), timeout=60
         )
     assert answer.statuses["model:example"].status == SERVING
     assert answer.statuses["caikit.runtime.Example.ExampleTrainingService"].status == SERVING

@@ -122,7 +122,7 @@ def test_each_library_has_services_of_its_own(server: ManagedServer) -> None:
                 method: Any = channel.unary_unary(
                     f"/caikit.runtime.{service}/HelloWorldTaskPredict"
                 )
-                answer = method(request, metadata=[("mm-model-id", model)], timeout=30)
+                answer = method(request, metadata=[("mm-model-id", model)], timeout=60)
                 assert answer.endswith(greeting)
 
 

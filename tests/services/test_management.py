@@ -201,7 +201,7 @@ def test_grpc_says_the_same(server: ManagedServer) -> None:
                 request_serializer=lambda message: message.to_proto().SerializeToString(),
                 response_deserializer=response.get_proto_class().FromString,
             )
-            return method(request, timeout=30)
+            return method(request, timeout=60)
 
     shown = call("Load", ModelIdRequest(model_id="wired"), ModelDescription)
     assert (shown.state, list(shown.tasks)) == ("ready", ["HelloWorldTask"])
@@ -225,7 +225,7 @@ def test_a_model_mesh_reaches_nothing_outside_the_models_folder(
             call: Any = channel.unary_unary(messages[name].path)
             data = codec_of(request).encode(request(modelId="mesh", modelPath=place))
             with pytest.raises(grpc.RpcError) as caught:
-                call(data, timeout=30)
+                call(data, timeout=60)
             error: Any = caught.value
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 

@@ -99,7 +99,7 @@ def test_jobs_are_counted_by_their_outcome(server: ErrandsServer) -> None:
 
     def counted(code: str) -> float:
         url = f"http://127.0.0.1:{server.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             text = answer.read().decode()
         assert "predict_jobs_running " in text
         labels = f'code="{code}",grpc_request="RunTaskPredict",model_id="plain"'

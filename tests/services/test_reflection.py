@@ -231,7 +231,7 @@ def list_services(channel: grpc.Channel, version: str) -> list[str]:
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-    )(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=30)
+    )(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=60)
     (answer,) = call
     return [item.name for item in answer.list_services_response.service]
 
@@ -267,7 +267,7 @@ def test_the_newer_version_lists_everything(channel: grpc.Channel) -> None:
 def test_reflection_has_no_metadata_of_inference(channel: grpc.Channel) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
-    call = stub.ServerReflectionInfo(iter([request]), timeout=30)
+    call = stub.ServerReflectionInfo(iter([request]), timeout=60)
     list(call)
     assert "acknowledgement" not in dict(call.initial_metadata())
 
@@ -288,7 +288,7 @@ def test_the_stock_client_calls_a_method_it_has_only_heard_of(channel: grpc.Chan
     answer: Any = call(
         request(text_input={"name": "Reflection"}),
         metadata=(("mm-model-id", "example"),),
-        timeout=30,
+        timeout=60,
     )
     assert answer.greeting == "Hello Reflection"
 

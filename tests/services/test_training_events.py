@@ -103,9 +103,9 @@ def test_python_clients_have_a_stub(server: CoursesServer, monkeypatch: pytest.M
     request = trainings.messages.FollowTrainingRequest(training_id=training)
     with server.channel() as channel:
         stub = trainings.stub_class(channel)
-        *_, last = stub.Follow(request, timeout=30)
+        *_, last = stub.Follow(request, timeout=60)
         assert last.state == "COMPLETED"
-        shown = stub.Show(trainings.messages.TrainingIdRequest(training_id=training), timeout=30)
+        shown = stub.Show(trainings.messages.TrainingIdRequest(training_id=training), timeout=60)
     assert shown.progress.metrics["loss"] == 0.5
     assert service_package("courses", "models").service == "kitfox.models.Models"
 

@@ -113,7 +113,7 @@ def test_what_goes_on_or_is_pinned_is_not_removed(server: CoursesServer, tmp_pat
 def test_what_is_being_downloaded_is_not_removed(server: CoursesServer) -> None:
     training = finished(server, weight=64 << 20)
     url = f"{server.url}{MANAGE}/download?training_id={training}"
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         assert answer.read(1000)
         refused = server.manage("delete", training_id=training)
         assert (refused.status, "downloaded" in refused.json["details"]) == (400, True)

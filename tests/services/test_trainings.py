@@ -224,7 +224,7 @@ def test_a_training_that_waits_has_nothing_to_keep(server: CoursesServer, hold: 
 def test_trainings_are_counted_by_state(server: CoursesServer, hold: Hold) -> None:
     def counted(state: str) -> float:
         url = f"http://127.0.0.1:{server.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             text = answer.read().decode()
         (line,) = [line for line in text.splitlines() if f'trainings{{state="{state}"}}' in line]
         return float(line.split()[1])

@@ -12,7 +12,7 @@ from tests.training.soak import Soak
 SECONDS = float(os.environ.get("KITFOX_SOAK_SECONDS", "60"))
 
 
-@pytest.mark.timeout(SECONDS + 300)
+@pytest.mark.timeout(2 * SECONDS + 300)
 def test_trainings_survive_kills_at_random(tmp_path: Path) -> None:
     # The same each time, but for a long run: a change is not to fail by what it has not done.
     seed = int(os.environ.get("KITFOX_SOAK_SEED", "1") or random.randrange(10**6))  # noqa: S311 -- no secret
