@@ -8,7 +8,7 @@ import pytest
 
 
 def wait_for(
-    condition: Callable[[], Any], *, seconds: float = 30, what: str = "the condition"
+    condition: Callable[[], Any], *, seconds: float = 60, what: str = "the condition"
 ) -> Any:
     """The first true value of the condition; fails the test when none comes in time."""
     deadline = time.monotonic() + seconds

@@ -330,6 +330,9 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
         preload: os.pathsep.join(filter(None, [library, base.get(preload)])),
         # What a module prints is seen at once, and not lost when Envoy dies.
         "PYTHONUNBUFFERED": base.get("PYTHONUNBUFFERED") or "1",
+        # Large messages go back to the system when they are done with. By default glibc takes up to
+        # 32 MiB from where small objects are too, once something large has been freed.
+        "MALLOC_MMAP_THRESHOLD_": base.get("MALLOC_MMAP_THRESHOLD_") or str(1 << 20),
     }
     outer = {name: base.get(name) for name in changes}
     return {**base, **changes, OUTER_VARIABLE: json.dumps(outer)}
