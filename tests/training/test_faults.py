@@ -33,6 +33,7 @@ attempt("rename", lambda: os.rename("file", "folder/renamed"))
 attempt("link", lambda: os.link("folder/renamed", "linked"))
 attempt("unlink", lambda: os.unlink("linked"))
 attempt("open", lambda: Path("folder/renamed").open())
+attempt("read", lambda: Path("folder/renamed").read_bytes())
 attempt("removal", lambda: shutil.rmtree("folder"))
 """
 

@@ -13,6 +13,7 @@ import pytest
 from kitfox.errors import Code, InvalidArgument, KitfoxError, Unavailable
 from kitfox.training import Job, JobFilter, JobStore
 from kitfox.training.database import Database, SqliteDatabase, open_database
+from kitfox.training.job_names import keep_names
 from kitfox.training.migrations import MIGRATIONS, Migration, migrate
 
 Make = Callable[..., Job]
@@ -194,6 +195,8 @@ def test_a_store_of_each_earlier_version_is_brought_up(
         places = ", ".join(f":{name}" for name in columns)
         statement = f"INSERT INTO jobs ({names}) VALUES ({places})"  # noqa: S608 -- constants
         connection.change(statement, **columns)
+        if version >= 4:
+            keep_names(connection, "old")  # since then whoever adds a job does
     database.close()
     store = JobStore(store_url)
     found = store.get("old")
