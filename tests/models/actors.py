@@ -161,9 +161,9 @@ async def ask(models: ModelManager, name: str) -> str:
     """What a model says: a call as the handlers make it."""
     model: LoadedModel | None = models.peek(name) or await models.get(name)
     assert model is not None
-    submit = model.execution.unary("run")
-    model.in_flight += 1
+    submit, context = model.execution.unary("run"), RequestContext()
+    model.leases.add(context)
     try:
-        return str(await submit({}, RequestContext()))
+        return str(await submit({}, context))
     finally:
-        model.release()
+        model.release(context)

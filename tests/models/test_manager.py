@@ -266,7 +266,7 @@ def test_a_new_version_serves_when_it_is_ready_and_calls_finish_on_the_old(
 
     async def scenario(models: ModelManager) -> None:
         old = await models.get("fox")
-        old.in_flight += 1
+        old.leases.add("a call")
         write_model(tmp_path, "fox", "new", act="wait")
         reload = asyncio.ensure_future(models.reload("fox"))
         await until(lambda: stage.loads["fox"] == 2)
@@ -278,7 +278,7 @@ def test_a_new_version_serves_when_it_is_ready_and_calls_finish_on_the_old(
         assert old.retired
         submit = old.execution.unary("run")
         assert await submit({}, RequestContext()) == "old"
-        old.release()
+        old.release("a call")
 
     run(scenario, tmp_path)
 

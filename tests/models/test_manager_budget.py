@@ -42,14 +42,14 @@ def test_the_model_that_was_used_longest_ago_makes_room(folder: Path, stage: Sta
 def test_a_model_in_use_is_not_unloaded(folder: Path, stage: Stage) -> None:
     async def scenario(models: ModelManager) -> None:
         for name in ("ant", "bee"):
-            (await models.get(name)).in_flight += 1
+            (await models.get(name)).leases.add("a call")
         with pytest.raises(ResourceExhausted, match=r"setting models\.memory_budget"):
             await models.get("cat")
         assert set(models.loaded) == {"ant", "bee"}
         assert models.failure("cat") is None
         waiting = asyncio.ensure_future(models.get("cat"))
         await asyncio.sleep(0.02)
-        models.loaded["ant"].release()
+        models.loaded["ant"].release("a call")
         await waiting
         assert set(models.loaded) == {"bee", "cat"}
 
@@ -84,10 +84,10 @@ def test_what_no_request_would_load_again_stays(folder: Path, stage: Stage) -> N
 def test_calls_that_finish_on_an_unloaded_model_still_count(folder: Path, stage: Stage) -> None:
     async def scenario(models: ModelManager) -> None:
         model = await models.get("ant")
-        model.in_flight += 1
+        model.leases.add("a call")
         models.unload("ant")
         assert models.budget.used == model.size
-        model.release()
+        model.release("a call")
         await until(lambda: models.budget.used == 0)
 
     run(scenario, folder, memory_budget=TWO)

@@ -42,6 +42,9 @@ class Clock:
         heapq.heappush(self._events, (self.now + seconds, self._count, callback))
         return cast("asyncio.TimerHandle", None)
 
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+        callback()
+
     def run(self, until: float) -> None:
         while self._events[0][0] <= until:
             self.now, _, callback = heapq.heappop(self._events)

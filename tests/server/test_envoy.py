@@ -39,7 +39,7 @@ HTTP = Listener(name="http", address="127.0.0.1", port=8080)
 def test_envoy_accepts_the_configuration(options: Options, tmp_path: Path) -> None:
     (tmp_path / "kitfox_test_app.py").write_text("async def app(scope, receive, send): pass\n")
     settings = bootstrap(options)
-    text = json.dumps(settings).replace("kitfox.server.app:app", "kitfox_test_app:app")
+    text = json.dumps(settings).replace("kitfox.server.envoy_app:app", "kitfox_test_app:app")
     config = tmp_path / "envoy.json"
     config.write_text(text)
     words = command(options, config=str(config), admin=str(tmp_path / "admin"))

@@ -1,8 +1,8 @@
 """Models: the store on disk, loading, and running them."""
 
 from kitfox.models.cores import library_environment
-from kitfox.models.execution import Execution, InThreads, Submit
-from kitfox.models.executor import Executor, Finish, ThreadExecutor, make_call
+from kitfox.models.execution import Execution, InThreads, Submit, SubmitFor
+from kitfox.models.executor import Executor, Finish, ThreadExecutor, Waiter, make_call
 from kitfox.models.failures import LoadFailure
 from kitfox.models.identity import files_at
 from kitfox.models.incoming import IncomingModel, UploadTooLarge
@@ -49,8 +49,10 @@ __all__ = [
     "StoreWatch",
     "StreamPlaces",
     "Submit",
+    "SubmitFor",
     "ThreadExecutor",
     "UploadTooLarge",
+    "Waiter",
     "check_model_id",
     "collect",
     "files_at",

@@ -5,6 +5,7 @@ keep what they get; they do not know whether the model lies in this process.
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,14 +16,14 @@ from kitfox.metrics import ExecutionFigures
 from kitfox.models.batch_executor import BatchExecutor
 from kitfox.models.batch_queue import BatchCall
 from kitfox.models.batch_shape import joins_streams
-from kitfox.models.executor import Call, Executor, Finish, ThreadExecutor
+from kitfox.models.executor import Call, Executor, Finish, ThreadExecutor, Waiter
 from kitfox.models.loop_batches import LoopBatches
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.pace import Pace
 from kitfox.models.tuning import Plan
 from kitfox.modules import ModuleBase, RequestContext
 
-__all__ = ["Batches", "Execution", "InThreads", "Runner", "Submit", "SubmitItem"]
+__all__ = ["Batches", "Execution", "InThreads", "Runner", "Submit", "SubmitFor", "SubmitItem"]
 
 Runner: TypeAlias = "Thread | asyncio.Future[Any]"
 """What runs a call: a thread, or a task of the event loop."""
@@ -30,6 +31,11 @@ Runner: TypeAlias = "Thread | asyncio.Future[Any]"
 
 SubmitItem: TypeAlias = Callable[[dict[str, Any], RequestContext], "asyncio.Future[Any]"]
 """Starts a call for one item of a stream, with arguments by name, on behalf of a request."""
+
+
+SubmitFor: TypeAlias = Callable[[dict[str, Any], RequestContext, Waiter, Finish], None]
+"""Starts a call in any thread: with arguments by name, on behalf of a request, for who waits; and
+with what is given the result in the thread where it is made."""
 
 
 class Submit(Protocol):
@@ -70,6 +76,9 @@ class Execution(Protocol):
         The future that it gives fails with what the method raises, or with a `KitfoxError`:
         ResourceExhausted when too many calls wait, Unavailable when what runs the model died.
         """
+
+    def unary_for(self, name: str) -> SubmitFor | None:
+        """As `unary`, in any thread; None if such a method is called on the event loop only."""
 
     def items(self, name: str) -> SubmitItem | None:
         """What runs one item of a stream of requests, as a call that may share a batch.
@@ -147,6 +156,13 @@ class InThreads:
         if batches is not None and isinstance(batches.executor, BatchExecutor):
             return batches.executor.submit
         return partial(self._calls.submit, self._prepared(getattr(self._model, name)))
+
+    def unary_for(self, name: str) -> SubmitFor | None:
+        """As `unary`, in any thread; None for methods that make batches or are `async def`."""
+        function = getattr(self._model, name)
+        if name in self._batches or inspect.iscoroutinefunction(function):
+            return None
+        return partial(self._calls.submit_for, self._prepared(function))
 
     def items(self, name: str) -> SubmitItem | None:
         """What runs one item of a stream of requests, as a call that may share a batch."""

@@ -35,6 +35,7 @@ __all__ = [
     "Executor",
     "Finish",
     "ThreadExecutor",
+    "Waiter",
     "fail",
     "make_call",
     "too_many_wait",
@@ -47,13 +48,40 @@ nothing."""
 _STALL_SECONDS = 0.001
 
 
+class Waiter:
+    """What waits for a call instead of a future, and is told in the thread that ran it."""
+
+    model: Any = None
+    """The `LoadedModel` that it has a lease of, for whoever is told to give back."""
+
+    def cancelled(self) -> bool:
+        """Whether the call need not be run any more."""
+        raise NotImplementedError
+
+    def done(self) -> bool:
+        """Whether it waits no more."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """The call will not be run."""
+        raise NotImplementedError
+
+    def bring(self, result: Any) -> None:
+        """Takes the result, in the thread that made it. Raises nothing."""
+        raise NotImplementedError
+
+    def set_exception(self, error: BaseException) -> None:
+        """Takes what the call failed with, on the event loop."""
+        raise NotImplementedError
+
+
 class Call(NamedTuple):
     """A call on its way through an executor."""
 
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
     context: RequestContext | None
-    future: "asyncio.Future[Any]"
+    future: "asyncio.Future[Any] | Waiter"
     since: float
     """When it came, of `time.monotonic`."""
     finish: Finish | None
@@ -62,7 +90,7 @@ class Call(NamedTuple):
 
 # Without the Python function that a named tuple is made by otherwise.
 make_call: Callable[[Any], Call] = partial(tuple.__new__, Call)
-_Outcome: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
+_Outcome: TypeAlias = tuple["asyncio.Future[Any] | Waiter", Any, BaseException | None]
 
 
 class Executor(Protocol):
@@ -171,8 +199,27 @@ class ThreadExecutor:
         # A thread that is being woken will find the call: it says that it is awake before it looks.
         if (self._waking or not self._wake_one()) and not self._watching:
             self._watching = True
-            self._loop.call_later(_STALL_SECONDS, self._check_stall)
+            self._watch_stall()
         return future
+
+    def submit_for(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        context: RequestContext,
+        waiter: Waiter,
+        finish: Finish,
+    ) -> None:
+        """As `submit`, in any thread; what would become of the future is told a waiter."""
+        queue = self._queue
+        if len(queue) > self.threshold:
+            self.check()
+        if self._closed:
+            raise RuntimeError("the executor is closed")
+        queue.append(make_call((function, arguments, context, waiter, monotonic(), finish)))
+        if (self._waking or not self._wake_one()) and not self._watching:
+            self._watching = True
+            self._loop.call_soon_threadsafe(self._watch_stall)
 
     def resume(
         self,
@@ -309,9 +356,14 @@ class ThreadExecutor:
         """Gives the queue one more thread when the present ones have not emptied it."""
         if self._queue and not self._waking:
             self._wake_one()
-        self._watching = bool(self._queue)
-        if self._watching:
-            self._loop.call_later(_STALL_SECONDS, self._check_stall)
+        # In this order: a call of another thread is either seen here, or sees this.
+        self._watching = False
+        if self._queue:
+            self._watching = True
+            self._watch_stall()
+
+    def _watch_stall(self) -> None:
+        self._loop.call_later(_STALL_SECONDS, self._check_stall)
 
     def _work(self, place: int) -> None:
         permits = self._permits
@@ -353,9 +405,16 @@ class ThreadExecutor:
                 # First: who gets an answer may look at the figures, and may call again.
                 completed[place] += 1
                 running[place] = None
-                report((future, result if finish is None else finish(result), None))
+                if finish is not None:
+                    result = finish(result)
+                if isinstance(future, Waiter):
+                    # Nothing is left for the event loop.
+                    self.last_completion = monotonic()
+                    future.bring(result)
+                else:
+                    report((future, result, None))
                 result = None  # not kept until the next call
-            if not self._reporting:
+            if self._results and not self._reporting:
                 self._reporting = True
                 try:
                     self._loop.call_soon_threadsafe(self._deliver)
@@ -384,13 +443,15 @@ class ThreadExecutor:
             future, result, error = results.popleft()
             if future.done():
                 continue
-            if error is None:
-                future.set_result(result)
-            else:
+            if error is not None:
                 fail(future, error)
+            elif isinstance(future, Waiter):
+                future.bring(result)
+            else:
+                future.set_result(result)
 
 
-def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+def fail(future: "asyncio.Future[Any] | Waiter", error: BaseException) -> None:
     """Gives a future what a model raised."""
     if isinstance(error, StopIteration):
         # A future refuses StopIteration, which would end the awaiting coroutine.

@@ -72,6 +72,9 @@ class Inline:
 
         return submit
 
+    def unary_for(self, name: str) -> None:
+        """None: what a model does here would keep other requests from being handed over."""
+
     def items(self, name: str) -> SubmitItem | None:
         """None: nothing waits here, so nothing could share a batch."""
         return None

@@ -44,8 +44,9 @@ class LoadedModel:
     """When it was ready."""
     operations: dict[Any, Any] = field(default_factory=dict)
     """What callers have worked out about this model and want to find again (one entry a method)."""
-    in_flight: int = 0
-    """The calls that are being answered by it; counted by who runs them, on the event loop."""
+    leases: set[object] = field(default_factory=set)
+    """What it is in use for: the contexts of the calls that are being answered by it. Whoever runs
+    a call puts its context here, and then looks whether the model is retired."""
     last_used: float = field(default_factory=time.monotonic)
     """When its last call was over, of `time.monotonic`."""
     retired: bool = False
@@ -53,6 +54,12 @@ class LoadedModel:
 
     closed: bool = False
     """Whether what ran it is gone, with all that it held."""
+    _closings: list[bool] = field(default_factory=lambda: [True])
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are being answered by it."""
+        return len(self.leases)
 
     @property
     def footprint(self) -> int:
@@ -64,11 +71,11 @@ class LoadedModel:
         measured = self.memory or 0
         return measured if measured > self.size + _NOISE_BYTES else self.size
 
-    def release(self) -> None:
-        """Counts one call less."""
-        self.in_flight -= 1
+    def release(self, lease: object) -> None:
+        """Ends a call's use of it. In any thread."""
+        self.leases.discard(lease)
         self.last_used = time.monotonic()
-        if self.retired and not self.in_flight:
+        if self.retired and not self.leases:
             self.close()
 
     def take_over(self, old: "LoadedModel") -> None:
@@ -81,12 +88,17 @@ class LoadedModel:
         """Offers it no longer; calls that run on it finish."""
         if self.retired:
             return
+        # In this order: a call that begins in another thread is either seen here, or sees this.
         self.retired = True
-        if not self.in_flight:
+        if not self.leases:
             self.close()
 
     def close(self) -> None:
         """Gives back what runs it, without making the event loop wait for that."""
+        try:
+            self._closings.pop()
+        except IndexError:
+            return  # another thread was quicker
         threading.Thread(target=self._close, name=f"close-{self.name}", daemon=True).start()
 
     def _close(self) -> None:

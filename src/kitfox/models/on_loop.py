@@ -65,7 +65,11 @@ class OnLoop:
 
     def watched(self) -> Sequence[tuple["asyncio.Future[Any]", Call]]:
         """The calls that run, each with its task."""
-        return [(call.future, call) for call in list(self.running.values()) if call is not None]
+        return [
+            (call.future, call)
+            for call in list(self.running.values())
+            if call is not None and isinstance(call.future, asyncio.Future)
+        ]
 
     async def turn(self) -> None:
         """Waits until one more call may run.

@@ -191,6 +191,7 @@ class Pace:
         self._loop = loop
         self._cpu_seconds = cpu_seconds or _cpu_of
         self._timer: asyncio.TimerHandle | None = None
+        self._begins = False
         self._quiet = 0
         self._looks = 0
         self._last_tick = 0.0
@@ -218,12 +219,11 @@ class Pace:
         Raises:
             ResourceExhausted: As many calls wait as may wait.
         """
-        if self._timer is None:
-            self._quiet = self._looks = 0
-            self._last_tick = self._loop.time()
-            self._start = self._cpu = None
-            self._timer = self._loop.call_later(_TICK / 2, self._tick)
+        if self._timer is None and not self._begins:
+            self._begins = True
             self._executor.threshold = self._queue_limit - 1
+            # A `Continuation` may call this in another thread.
+            self._loop.call_soon_threadsafe(self._begin)
         if self._executor.waiting < self._queue_limit:
             return
         now = self._loop.time()
@@ -234,6 +234,14 @@ class Pace:
         free = max(self.plan.parallel - self._executor.running_count, 0)
         if self._executor.waiting - free >= self._queue_limit:
             raise too_many_wait(self._name, self._queue_limit)
+
+    def _begin(self) -> None:
+        self._begins = False
+        if self._timer is None:
+            self._quiet = self._looks = 0
+            self._last_tick = self._loop.time()
+            self._start = self._cpu = None
+            self._timer = self._loop.call_later(_TICK / 2, self._tick)
 
     def stop(self) -> None:
         """Looks no more."""

@@ -7,15 +7,17 @@ supervisor whether that worked.
 
 import asyncio
 import gc
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from kitfox.config import Server
 from kitfox.server import _status
 from kitfox.server._refusals import excess
+from kitfox.server._thread_loop import HandsOver, go_to_loop, handing_over
 from kitfox.server.answers import HeadersTooLarge, send_detail, send_failure, send_text
 from kitfox.server.asgi import (
     BY_NAME,
+    Endpoint,
     HeaderDict,
     Receive,
     Scope,
@@ -27,6 +29,7 @@ from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import Endpoints
 from kitfox.server.grpc import is_grpc, refuse, unimplemented
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
+from kitfox.server.quick_calls import QuickEndpoint
 from kitfox.server.runtime import start_runtime
 from kitfox.server.unmatched import answer_unmatched, without_body
 
@@ -55,6 +58,7 @@ class Application:
         self._routes = endpoints.routes if endpoints else {}
         self._is_ready = is_ready
         self._cross_origin = cross_origin
+        self._quick = _quick_endpoints(self._rpcs, self._routes)
         self._follow(Server())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +66,12 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
+        loop = handing_over()
+        if loop is not None:
+            if self._begin(scope, receive, send, loop):
+                return
+            receive = loop.receiver(receive)
+            await go_to_loop()
         if self._cross_origin is not None:
             if await self._cross_origin.answer_preflight(scope, send):
                 return
@@ -70,17 +80,11 @@ class Application:
             # Not every engine takes care of it, and a client would read on in the body.
             send = without_body(send)
         path, headers = scope["path"], scope["headers"]
-        # Gone through once: for their size, and for whoever looks for one of them by its name.
-        found: HeaderDict = {}
-        size = len(path)
-        for name, value in headers:
-            found[name] = value
-            size += len(name) + len(value)
+        size = self._read_headers(scope)
         if size > self._header_size or len(headers) > self._header_count:
             text = excess(path, headers, self._header_size, self._header_count)
             await _refuse_headers(scope, send, text)
             return
-        scope[BY_NAME] = found
         endpoint = self._rpcs.get(path)
         if endpoint is not None:
             if scope["method"] == "POST":
@@ -105,6 +109,26 @@ class Application:
             await grpc_web(_unimplemented, scope, receive, send)
         else:
             await answer_unmatched(scope, receive, send, self._routes)
+
+    def _begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
+        """Begins a quick call, if the request may be one, in the thread that has brought it."""
+        endpoint = self._quick.get(scope.get("path", ""))
+        if endpoint is None or scope["method"] != "POST" or self._cross_origin is not None:
+            return False
+        headers = scope["headers"]
+        if len(headers) > self._header_count or self._read_headers(scope) > self._header_size:
+            return False
+        return endpoint.begin(scope, receive, send, loop)
+
+    def _read_headers(self, scope: Scope) -> int:
+        """Goes through a request's headers, so that each is found by its name; gives their size."""
+        found: HeaderDict = {}
+        size = len(scope["path"])
+        for name, value in scope["headers"]:
+            found[name] = value
+            size += len(name) + len(value)
+        scope[BY_NAME] = found
+        return size
 
     def _follow(self, settings: Server) -> None:
         self._header_size, self._header_count = settings.max_header_size, settings.max_headers
@@ -131,6 +155,7 @@ class Application:
             return
         self._rpcs = runtime.endpoints.rpcs
         self._routes = runtime.endpoints.routes
+        self._quick = _quick_endpoints(self._rpcs, self._routes)
         self._is_ready = lambda: runtime.ready
         self._cross_origin = runtime.cross_origin
         self._follow(runtime.settings)
@@ -141,6 +166,18 @@ class Application:
         await receive()
         await runtime.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _quick_endpoints(
+    rpcs: Mapping[str, Endpoint], routes: Mapping[str, Mapping[str, Endpoint]]
+) -> dict[str, QuickEndpoint]:
+    """The endpoints that can begin calls in any thread, by the path of a `POST`."""
+    posts = {path: verbs["POST"] for path, verbs in routes.items() if "POST" in verbs} | {**rpcs}
+    return {path: cast("QuickEndpoint", found) for path, found in posts.items() if _is_quick(found)}
+
+
+def _is_quick(endpoint: Endpoint) -> bool:
+    return getattr(endpoint, "is_quick", False)
 
 
 def _spare_the_collector() -> None:

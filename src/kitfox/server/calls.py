@@ -21,6 +21,7 @@ from typing import Any, Self
 from kitfox.config import Server
 from kitfox.errors import TRY_AGAIN_SECONDS, Cancelled, DeadlineExceeded, ResourceExhausted
 from kitfox.logs import current_request
+from kitfox.server._thread_loop import HandsOver
 from kitfox.server.asgi import BodyRoom, BodyTooSlow, Message, Receive
 from kitfox.server.conversions import Conversions
 from kitfox.server.large_answers import LargeAnswers
@@ -61,13 +62,36 @@ class Calls:
         """
         if not self._watching:
             self._watch()
-        if len(self._open) >= self._limit:
+        if self.are_full:
             raise ResourceExhausted(
                 f"{self._limit} requests are being worked on and no more are taken "
                 "(setting server.max_concurrent_requests); try again later",
                 TRY_AGAIN_SECONDS,
             )
         return Call(self, context)
+
+    def reopen(self, context: Context) -> "Call":
+        """As `open`, for a call that has been one of these before: it is not refused."""
+        if not self._watching:
+            self._watch()
+        return Call(self, context)
+
+    @property
+    def are_full(self) -> bool:
+        """Whether there are as many calls as there may be."""
+        return len(self._open) >= self._limit
+
+    def add(self, call: "Call", loop: HandsOver) -> None:
+        """Takes note of a call that is begun in another thread than the event loop's."""
+        # In this order: either the end of the watch sees the call, or this sees the end.
+        self._open.add(call)
+        if not self._watching:
+            loop.call_soon_threadsafe(self.watch)
+
+    def watch(self) -> None:
+        """Sees to it that somebody asks whether clients are still there. On the event loop."""
+        if not self._watching:
+            self._watch()
 
     def _watch(self) -> None:
         self._watching = True
@@ -80,10 +104,9 @@ class Calls:
         """Asks for each call that was there the last time too whether its client is gone."""
         for call in list(self._open):
             call.look()
+        self._watching = False
         if self._open:
             self._watch()
-        else:
-            self._watching = False
 
 
 class Call:
@@ -96,6 +119,8 @@ class Call:
     """The time for the request's body to come in, until `receive` is set; 0 is any time."""
     _timer: asyncio.TimerHandle | None = None
     _probe: "asyncio.Future[Message] | None" = None
+    _task: Any = None
+    """What to cancel: the task that answers it."""
     _seen = False
     _late = 0.0
 
@@ -105,7 +130,7 @@ class Call:
 
     def __enter__(self) -> Self:
         context, calls = self.context, self._calls
-        self._task: asyncio.Task[Any] | None = calls._task()
+        self._task = calls._task()
         current_request.set(context)
         # As the other quick ones do: without a call of its own.
         context.callbacks = (*context.callbacks, self._stop)

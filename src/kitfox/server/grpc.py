@@ -18,6 +18,7 @@ from kitfox.config import Server
 from kitfox.data import codec_of
 from kitfox.errors import Cancelled, Code, KitfoxError
 from kitfox.metrics import CallMetrics
+from kitfox.server._thread_loop import HandsOver
 from kitfox.server.asgi import (
     Message,
     Receive,
@@ -43,6 +44,7 @@ from kitfox.server.framing import (
 )
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.large_answers import LARGE, LargeAnswers, Outflow
+from kitfox.server.quick_calls import QuickCall
 from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.services.methods import (
     Encode,
@@ -208,7 +210,10 @@ class GrpcMethod(_Endpoint[Handler]):
         super().__init__(method, handler, settings=settings, calls=calls, metrics=metrics)
         # Where results are made in threads.
         made: object = handler
-        self._finished = made.finished if isinstance(made, FinishingHandler) else None
+        finishing = made if isinstance(made, FinishingHandler) else None
+        self._finished = finishing.finished if finishing else None
+        self._begin = finishing.begin if finishing else None
+        self.is_quick = finishing is not None
         self._reply_form = ReplyForm(
             encode=self._encode,
             most=LARGE,
@@ -216,45 +221,65 @@ class GrpcMethod(_Endpoint[Handler]):
             count=partial(self._count, Code.OK),
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        started = time.perf_counter()
+    def begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
+        """Begins a call in any thread, if it may be a quick one."""
         head = _Head(scope)
+        if not head.is_grpc or head.encoding or b"grpc-timeout" in head.headers:
+            return False
+        call = QuickCall(
+            *(self, scope, receive, send),
+            context=head.context,
+            known=head,
+            form=self._reply_form,
+            calls=self._calls,
+            loop=loop,
+        )
+        return call.begin(self._body_seconds)
+
+    def work(self, call: QuickCall, body: bytes) -> bool:
+        """Has the model run for a quick call, if it can."""
+        if len(body) > self._quick or self._begin is None:
+            return False
+        fields = self._decode(unframe(body, b"", self._settings))
+        reply = call.reply
+        return reply is not None and self._begin(fields, call.context, call, reply.finish)
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, resumed: QuickCall | None = None
+    ) -> None:
+        """Answers one request, or what is left to do of a quick call."""
+        started = time.perf_counter() if resumed is None else resumed.started
+        head: _Head = _Head(scope) if resumed is None else resumed.known
         if not head.is_grpc:
             await _answer_other(self, head, scope, receive, send)
             return
-        context, answer, reply = head.context, None, None
+        context, answer = head.context, None
+        reply = None if resumed is None else resumed.take_reply()
         try:
             if b"grpc-timeout" in head.headers:
                 head.set_deadline()
-            with self._calls.open(context) as call:
-                call.body_seconds = self._body_seconds
-                message = await receive()
-                body = message.get("body", b"")
-                if (
-                    not body
-                    or message.get("more_body")
-                    or len(body) > self._quick
-                    or head.encoding == b"gzip"
-                ):
-                    fields = await self._read_slowly(message, head, receive, call)
-                else:
+            opened = self._calls.open if resumed is None else self._calls.reopen
+            with opened(context) as call:
+                if resumed is not None:
                     call.receive = receive
-                    fields = self._decode(unframe(body, head.encoding, self._settings))
-                if self._finished is None or head.encoding or not takes_any_thread(send):
-                    result = await self._handler(fields, context)
+                    result = resumed.outcome()
                 else:
-                    reply = Reply(self._reply_form, send, call, head, started)
-                    result = await self._finished(fields, context, reply.finish)
-                    if result is SENT:
-                        return
+                    fields = await self._fields(head, receive, call)
+                    if self._finished is None or head.encoding or not takes_any_thread(send):
+                        result = await self._handler(fields, context)
+                    else:
+                        reply = Reply(self._reply_form, send, call, head, started)
+                        result = await self._finished(fields, context, reply.finish)
+                        if result is SENT:
+                            return
+                    del fields
                 if isinstance(result, Finished):
                     payload = result.payload or b""
                 else:
                     payload = serialize(self._encode, result, self._method.name)
                 if len(payload) > LARGE:
                     # What it was made of is not kept as long as it is sent.
-                    del body, fields, result
+                    del result
                     answer = _Answer(send, head, [])
                     await answer.send_large(payload, self._calls.large_answers, receive)
         except Exception as err:  # noqa: BLE001 -- the edge of a request
@@ -278,10 +303,15 @@ class GrpcMethod(_Endpoint[Handler]):
         for message in (_packed_answer if packed else _small_answer)(head, payload):
             await send(message)
 
-    async def _read_slowly(
-        self, message: Message, head: _Head, receive: Receive, call: Call
-    ) -> dict[str, Any]:
-        """The fields of a request that comes in pieces, is large, or may be compressed."""
+    async def _fields(self, head: _Head, receive: Receive, call: Call) -> dict[str, Any]:
+        """What a request says."""
+        call.body_seconds = self._body_seconds
+        message = await receive()
+        body = message.get("body", b"")
+        quick = body and not message.get("more_body") and len(body) <= self._quick
+        if quick and head.encoding != b"gzip":
+            call.receive = receive
+            return self._decode(unframe(body, head.encoding, self._settings))
         body = await self._body(message, receive)
         call.receive = receive
         if len(body) <= (QUICK_TO_UNPACK if head.encoding else QUICK):

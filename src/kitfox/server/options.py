@@ -49,7 +49,7 @@ class Options:
 
     listeners: tuple[Listener, ...]
     """Where to listen."""
-    app: str = "kitfox.server.app:app"
+    app: str = "kitfox.server.envoy_app:app"
     """The ASGI application, `module:attribute`."""
     loop: Literal["uvloop", "asyncio"] = "uvloop"
     """The event loop that the application runs on; asyncio's own where uvloop is not installed."""

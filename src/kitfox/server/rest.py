@@ -12,6 +12,7 @@ from typing import Any
 from kitfox.config import Server
 from kitfox.errors import Code
 from kitfox.metrics import CallMetrics
+from kitfox.server._thread_loop import HandsOver
 from kitfox.server.answers import (
     PLAIN_HEADERS,
     HeaderList,
@@ -26,12 +27,14 @@ from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip
 from kitfox.server.file_answers import file_answer
 from kitfox.server.large_answers import LARGE
 from kitfox.server.media_types import JSON, choose
+from kitfox.server.quick_calls import QuickCall
 from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.server.rest_downloads import RestDownloadMethod
 from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import RestStreamMethod
 from kitfox.server.rest_uploads import RestUploadMethod
 from kitfox.services.methods import (
+    BodyStyle,
     Context,
     Finished,
     FinishingHandler,
@@ -49,6 +52,8 @@ __all__ = [
 
 _CONTENT_TYPE = (b"content-type", JSON)
 _ANYTHING = (None, b"*/*", JSON)
+# Headers of requests that are for the event loop.
+_NOT_QUICK = frozenset({b"request-timeout", b"grpc-timeout", b"content-encoding"})
 
 
 def rest_endpoint(
@@ -84,7 +89,10 @@ class RestMethod(RestEndpoint[Handler]):
         super().__init__(method, handler, settings=settings, calls=calls, metrics=metrics)
         # Where results are made in threads.
         made: object = handler
-        self._finished = made.finished if isinstance(made, FinishingHandler) else None
+        finishing = made if isinstance(made, FinishingHandler) else None
+        self._finished = finishing.finished if finishing else None
+        self._begin = finishing.begin if finishing else None
+        self.is_quick = finishing is not None and self._route.style is BodyStyle.INFERENCE
         self._reply_form = ReplyForm(
             encode=self._encode,
             most=WORTH_COMPRESSING - 1,
@@ -93,28 +101,67 @@ class RestMethod(RestEndpoint[Handler]):
         )
         self._is_file = method.response.supports_file_operations
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        started = time.perf_counter()
+    def begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
+        """Begins a call in any thread, if it may be a quick one."""
         headers = header_dict(scope)
+        length = headers.get(b"content-length", b"")
+        if (
+            headers.get(b"content-type") != JSON
+            or headers.get(b"accept") not in _ANYTHING
+            or len(length) >= self._digits
+            or not _NOT_QUICK.isdisjoint(headers)
+        ):
+            return False
         context = self._context(scope, headers)
+        call = QuickCall(
+            *(self, scope, receive, send),
+            context=context,
+            known=context,
+            form=self._reply_form,
+            calls=self._calls,
+            loop=loop,
+            size=int(length) if length.isdigit() else 0,
+        )
+        return call.begin(self._settings.request_seconds)
+
+    def work(self, call: QuickCall, body: bytes) -> bool:
+        """Has the model run for a quick call, if it can."""
+        if len(body) > self._quick or self._begin is None:
+            return False
+        fields = self._reader.read(body, call.context)
+        reply = call.reply
+        return reply is not None and self._begin(fields, call.context, call, reply.finish)
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, resumed: QuickCall | None = None
+    ) -> None:
+        """Answers one request, or what is left to do of a quick call."""
+        started = time.perf_counter() if resumed is None else resumed.started
+        headers = header_dict(scope)
+        context = self._context(scope, headers) if resumed is None else resumed.context
         answer_headers, payload = [_CONTENT_TYPE], b""
         large: LargeAnswer | None = None
-        reply: Reply[Context] | None = None
+        reply: Reply[Context] | None = None if resumed is None else resumed.take_reply()
         try:
             if headers.get(b"accept") not in _ANYTHING:
                 self._check_accept(headers[b"accept"])
             if b"request-timeout" in headers or b"grpc-timeout" in headers:
                 self._set_deadline(context, headers)
-            with self._calls.open(context) as call:
-                fields = await self._read(scope, headers, receive, call)
-                if self._finished is None or not takes_any_thread(send):
-                    result = await self._handler(fields, context)
+            opened = self._calls.open if resumed is None else self._calls.reopen
+            with opened(context) as call:
+                if resumed is not None:
+                    call.receive = receive
+                    result = resumed.outcome()
                 else:
-                    reply = Reply(self._reply_form, send, call, context, started)
-                    result = await self._finished(fields, context, reply.finish)
-                    if result is SENT:
-                        return
+                    fields = await self._read(scope, headers, receive, call)
+                    if self._finished is None or not takes_any_thread(send):
+                        result = await self._handler(fields, context)
+                    else:
+                        reply = Reply(self._reply_form, send, call, context, started)
+                        result = await self._finished(fields, context, reply.finish)
+                        if result is SENT:
+                            return
+                    del fields
                 if isinstance(result, Finished):
                     payload = result.payload or b""
                 elif result.supports_file_operations:
@@ -123,7 +170,7 @@ class RestMethod(RestEndpoint[Handler]):
                     payload = self._serialize(result)
                 if len(payload) > LARGE:
                     # What it was made of is not kept as long as it is sent.
-                    del fields, result
+                    del result
                     answer_headers.append((b"x-request-id", context.request_id.encode()))
                     large = LargeAnswer(send, answer_headers, size=len(payload))
                     work = large.pack if large.may_pack(headers) else None

@@ -36,6 +36,8 @@ from kitfox.models import (
     OnLoop,
     RequestFeed,
     Submit,
+    SubmitFor,
+    Waiter,
     collect,
     generate,
     make_call,
@@ -75,6 +77,8 @@ class _Operation:
     """The parameter that gets the call's context."""
     is_async: bool
     """Whether it runs on the event loop."""
+    submit_for: SubmitFor | None
+    """Starts it in any thread; None if it is called on the event loop only."""
     on_loop: OnLoop
     """Where it is noted there."""
     items: ItemStreams | None
@@ -125,6 +129,7 @@ class _Inference:
             model=model,
             function=model.execution.function(signature.method_name),
             submit=model.execution.unary(signature.method_name),
+            submit_for=model.execution.unary_for(signature.method_name),
             kind=signature.kind,
             accepts=accepts,
             required=frozenset(names - signature.defaults.keys()) & self._fields,
@@ -190,17 +195,34 @@ class InferenceHandler(_Inference):
         model = operation.model
         if not operation.takes_all or not operation.required <= fields.keys():
             fields = self._arguments(operation, fields, context)
-        model.in_flight += 1
+        model.leases.add(context)
         try:
             if operation.is_async:
                 result = await self._run_on_loop(operation, fields, context)
             else:
                 result = await operation.submit(fields, context, finish)
         finally:
-            model.release()
+            model.release(context)
         if isinstance(result, (DataObjectBase, Finished)):
             return result
         return self._checked(result, context)
+
+    def begin(
+        self, fields: dict[str, Any], context: Context, waiter: Waiter, finish: Finish
+    ) -> bool:
+        """Begins a call in any thread, if its model is loaded and runs in threads."""
+        model = self._loaded.get(context.model_id)
+        operation = None if model is None else model.operations.get(self)
+        if model is None or operation is None or operation.submit_for is None:
+            return False
+        model.leases.add(context)
+        waiter.model = model
+        if model.retired:
+            return False  # since it was looked up: it may be closed
+        if not operation.takes_all or not operation.required <= fields.keys():
+            fields = self._arguments(operation, fields, context)
+        operation.submit_for(fields, context, waiter, finish)
+        return True
 
     async def _run_on_loop(
         self, operation: _Operation, fields: dict[str, Any], context: Context
@@ -239,7 +261,7 @@ class StreamingInferenceHandler(_Inference):
     ) -> AsyncGenerator[list[bytes], None]:
         """Answers one call: yields batches of results that are ready together."""
         operation = await self._operation(context)
-        operation.model.in_flight += 1
+        operation.model.leases.add(context)
         try:
             if self._method.input_streaming:
                 batches = self._answer_stream(operation, requests, context, decode, encode)
@@ -251,7 +273,7 @@ class StreamingInferenceHandler(_Inference):
                 async for batch in batches:
                     yield batch
         finally:
-            operation.model.release()
+            operation.model.release(context)
 
     async def _answer_stream(
         self,

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from kitfox.data import DataObjectBase
+from kitfox.models import Waiter
 from kitfox.modules import GrpcRequestContext, MethodSignature, ModuleBase, RequestContext, TaskBase
 
 __all__ = [
@@ -79,6 +80,29 @@ class FinishingHandler(Protocol):
 
         Returns:
             What `finish` returned; a result that is a data object, if it was not called.
+        """
+
+    def begin(
+        self,
+        fields: dict[str, Any],
+        context: Context,
+        waiter: Waiter,
+        finish: Callable[[Any], Any],
+    ) -> bool:
+        """Begins the same work in any thread, if that can be done without the event loop.
+
+        Args:
+            fields: What the caller set.
+            context: The call's.
+            waiter: Told what `finish` returned, or what the model raised. It has got a lease of the
+                model afterwards, which it is to give back, whether the work has begun or not.
+            finish: As of `finished`.
+
+        Returns:
+            Whether it has begun.
+
+        Raises:
+            KitfoxError: The call is refused.
         """
 
 

@@ -211,6 +211,9 @@ class InProcesses:
 
         return submit
 
+    def unary_for(self, name: str) -> None:
+        """None: replicas are called on the event loop."""
+
     def items(self, name: str) -> SubmitItem | None:
         """What runs one item of a stream of requests, as a call that may share a batch."""
         if self._settings.max_batch_size == 1 or not joins_streams(self.module, name):

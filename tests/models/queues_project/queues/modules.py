@@ -102,3 +102,12 @@ class Batched(Loadable):
 
     def along_batch(self, texts: list[str]) -> Sequence[Word]:
         return self.run_batch(texts)
+
+
+@module("70000000-0000-4000-8000-000000000013", "Selfish", "1.0.0", task=SayTask)
+class Selfish(Loadable):
+    """Waits on the event loop, as it should not, and so keeps it from everything else."""
+
+    async def run(self, text: str) -> Word:
+        work(text)
+        return Word(text=text, where=threading.current_thread().name, batch=1)
