@@ -76,6 +76,15 @@ def test_a_server_starts_without_what_makes_documents() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_watches_over_envoy_does_without_asyncio() -> None:
+    """It takes as much memory as the rest of that process."""
+    script = "import kitfox.server, kitfox.server.launch, sys; print('asyncio' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
 def test_data_needs_nothing_of_ours_but_errors() -> None:
     used = set().union(*imports_of("data").values())
     assert used <= {"errors"}

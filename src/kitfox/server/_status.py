@@ -15,7 +15,6 @@ An engine that runs in the application's own process says and hears the same thr
 All functions of the application's side do nothing where there is neither, as in tests.
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -24,7 +23,10 @@ import socket
 import stat
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["VARIABLE", "Channel", "Link", "on_drain", "report_failed", "report_ready"]
 
@@ -92,7 +94,7 @@ def report_failed(message: str, *, environ: Mapping[str, str] = os.environ) -> N
 def on_drain(
     callback: Callable[[], None],
     *,
-    loop: asyncio.AbstractEventLoop | None = None,
+    loop: "asyncio.AbstractEventLoop | None" = None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Has a function called when the server is about to stop.
@@ -112,6 +114,10 @@ def on_drain(
     number = _number(environ)
     if number is None:
         return
+    # Only the application has an event loop. To load it takes as much memory as all the rest of
+    # what watches over it.
+    import asyncio
+
     running = loop or asyncio.get_running_loop()
 
     def read() -> None:
