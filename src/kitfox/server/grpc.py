@@ -213,6 +213,7 @@ class GrpcMethod(_Endpoint[Handler]):
         finishing = made if isinstance(made, FinishingHandler) else None
         self._finished = finishing.finished if finishing else None
         self._begin = finishing.begin if finishing else None
+        self._checked = finishing.checked if finishing else None
         self.is_quick = finishing is not None
         self._reply_form = ReplyForm(
             encode=self._encode,
@@ -263,6 +264,8 @@ class GrpcMethod(_Endpoint[Handler]):
                 if resumed is not None:
                     call.receive = receive
                     result = resumed.outcome()
+                    if self._checked is not None and not isinstance(result, Finished):
+                        result = self._checked(result, context)
                 else:
                     fields = await self._fields(head, receive, call)
                     if self._finished is None or head.encoding or not takes_any_thread(send):

@@ -92,6 +92,7 @@ class RestMethod(RestEndpoint[Handler]):
         finishing = made if isinstance(made, FinishingHandler) else None
         self._finished = finishing.finished if finishing else None
         self._begin = finishing.begin if finishing else None
+        self._checked = finishing.checked if finishing else None
         self.is_quick = finishing is not None and self._route.style is BodyStyle.INFERENCE
         self._reply_form = ReplyForm(
             encode=self._encode,
@@ -152,6 +153,8 @@ class RestMethod(RestEndpoint[Handler]):
                 if resumed is not None:
                     call.receive = receive
                     result = resumed.outcome()
+                    if self._checked is not None and not isinstance(result, Finished):
+                        result = self._checked(result, context)
                 else:
                     fields = await self._read(scope, headers, receive, call)
                     if self._finished is None or not takes_any_thread(send):

@@ -166,8 +166,12 @@ class _Inference:
         expected = ", ".join(f"{name} ({_type_name(kinds[name])})" for name in names)
         return InvalidArgument(f"required inputs are missing: expected {expected}")
 
-    def _checked(self, result: Any, context: Context) -> DataObjectBase:
-        """The result, if it is one."""
+    def checked(self, result: Any, context: Context) -> DataObjectBase:
+        """The result, if it is one.
+
+        Raises:
+            Internal: The model returned something else.
+        """
         if isinstance(result, DataObjectBase):
             return result
         raise Internal(
@@ -205,7 +209,7 @@ class InferenceHandler(_Inference):
             model.release(context)
         if isinstance(result, (DataObjectBase, Finished)):
             return result
-        return self._checked(result, context)
+        return self.checked(result, context)
 
     def begin(
         self, fields: dict[str, Any], context: Context, waiter: Waiter, finish: Finish
@@ -413,7 +417,7 @@ class StreamingInferenceHandler(_Inference):
         raise Internal(f"{self._method.name}: expected a stream of results, got {_type_name(made)}")
 
     def _write(self, encode: Encode, context: Context, result: Any) -> bytes:
-        checked = self._checked(result, context)
+        checked = self.checked(result, context)
         try:
             return encode(checked)
         except KitfoxError:

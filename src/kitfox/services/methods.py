@@ -105,6 +105,13 @@ class FinishingHandler(Protocol):
             KitfoxError: The call is refused.
         """
 
+    def checked(self, result: Any, context: Context) -> DataObjectBase:
+        """What a waiter was told, if it is a result.
+
+        Raises:
+            Internal: The model returned something else.
+        """
+
 
 class StreamHandler(Protocol):
     """Does the work of a method with a stream of requests, of responses, or of both.
