@@ -189,18 +189,9 @@ class ThreadExecutor:
         Raises:
             ResourceExhausted: Too many calls wait.
         """
-        queue = self._queue
-        if len(queue) > self.threshold:
+        if len(self._queue) > self.threshold:
             self.check()
-        if self._closed:
-            raise RuntimeError("the executor is closed")
-        future = self._create_future()
-        queue.append(make_call((function, arguments, context, future, monotonic(), finish)))
-        # A thread that is being woken will find the call: it says that it is awake before it looks.
-        if (self._waking or not self._wake_one()) and not self._watching:
-            self._watching = True
-            self._watch_stall()
-        return future
+        return self._submit(function, arguments, context, finish)
 
     def submit_for(
         self,
@@ -211,14 +202,10 @@ class ThreadExecutor:
         finish: Finish,
     ) -> None:
         """As `submit`, in any thread; what would become of the future is told a waiter."""
-        queue = self._queue
-        if len(queue) > self.threshold:
+        if len(self._queue) > self.threshold:
             self.check()
-        if self._closed:
-            raise RuntimeError("the executor is closed")
-        queue.append(make_call((function, arguments, context, waiter, monotonic(), finish)))
-        if (self._waking or not self._wake_one()) and not self._watching:
-            self._watching = True
+        call = make_call((function, arguments, context, waiter, monotonic(), finish))
+        if self._add(call):
             self._loop.call_soon_threadsafe(self._watch_stall)
 
     def resume(
@@ -228,11 +215,30 @@ class ThreadExecutor:
         context: RequestContext | None = None,
     ) -> "asyncio.Future[Any]":
         """As `submit`, for a call that goes on: it is not refused."""
-        threshold, self.threshold = self.threshold, sys.maxsize
-        try:
-            return self.submit(function, arguments, context)
-        finally:
-            self.threshold = threshold
+        return self._submit(function, arguments, context, None)
+
+    def _submit(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        context: RequestContext | None,
+        finish: Finish | None,
+    ) -> "asyncio.Future[Any]":
+        future = self._create_future()
+        if self._add(make_call((function, arguments, context, future, monotonic(), finish))):
+            self._watch_stall()
+        return future
+
+    def _add(self, call: Call) -> bool:
+        """Queues a call; tells whether it is to be seen to that the queue does not stand still."""
+        if self._closed:
+            raise RuntimeError("the executor is closed")
+        self._queue.append(call)
+        # A thread that is being woken will find the call: it says that it is awake before it looks.
+        if (not self._waking and self._wake_one()) or self._watching:
+            return False
+        self._watching = True
+        return True
 
     @contextmanager
     def paused(self) -> Iterator[None]:
