@@ -5,7 +5,6 @@ keep what they get; they do not know whether the model lies in this process.
 """
 
 import asyncio
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -158,11 +157,10 @@ class InThreads:
         return partial(self._calls.submit, self._prepared(getattr(self._model, name)))
 
     def unary_for(self, name: str) -> SubmitFor | None:
-        """As `unary`, in any thread; None for methods that make batches or are `async def`."""
-        function = getattr(self._model, name)
-        if name in self._batches or inspect.iscoroutinefunction(function):
+        """As `unary`, in any thread; None for methods that make batches."""
+        if name in self._batches:
             return None
-        return partial(self._calls.submit_for, self._prepared(function))
+        return partial(self._calls.submit_for, self._prepared(getattr(self._model, name)))
 
     def items(self, name: str) -> SubmitItem | None:
         """What runs one item of a stream of requests, as a call that may share a batch."""

@@ -3,14 +3,14 @@
 pyvoy brings each request to the event loop by a thread of its own, which gives
 `call_soon_threadsafe` what starts the application, and later each piece of a body that was asked
 for. The loop below has both done at once, in pyvoy's thread. There the application may begin a
-`QuickCall`; else it goes on here, on the event loop.
+`QuickCall`; else it yields once, and goes on here, on the event loop.
 
 pyvoy's thread has all requests to hand over, and must not be kept.
 """
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +19,7 @@ from kitfox.server.asgi import Message, Receive
 if TYPE_CHECKING:
     import uvloop
 
-__all__ = ["Bringer", "HandsOver", "go_to_loop", "handing_over", "install"]
+__all__ = ["Bringer", "HandsOver", "handing_over", "install"]
 
 _MODULE = "_pyvoy.asgi"
 _BEGINS, _BRINGS = "AppExecutor", "RecvFutureExecutor"
@@ -54,19 +54,6 @@ _handing: "HandsOver | None" = None
 def handing_over() -> HandsOver | None:
     """The event loop, if an application is being called in pyvoy's thread; to be asked first."""
     return _handing
-
-
-class _GoToLoop:
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-_GO_TO_LOOP = _GoToLoop()
-
-
-def go_to_loop() -> Awaitable[None]:
-    """Awaited by an application in pyvoy's thread, which goes on as a task of the event loop."""
-    return _GO_TO_LOOP
 
 
 def install() -> None:

@@ -7,17 +7,16 @@ supervisor whether that worked.
 
 import asyncio
 import gc
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from kitfox.config import Server
 from kitfox.server import _status
 from kitfox.server._refusals import excess
-from kitfox.server._thread_loop import HandsOver, go_to_loop, handing_over
+from kitfox.server._thread_loop import HandsOver, handing_over
 from kitfox.server.answers import HeadersTooLarge, send_detail, send_failure, send_text
 from kitfox.server.asgi import (
     BY_NAME,
-    Endpoint,
     HeaderDict,
     Receive,
     Scope,
@@ -27,9 +26,10 @@ from kitfox.server.asgi import (
 )
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import Endpoints
-from kitfox.server.grpc import is_grpc, refuse, unimplemented
+from kitfox.server.grpc import GrpcMethod, is_grpc, refuse, unimplemented
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.quick_calls import QuickEndpoint
+from kitfox.server.rest import RestMethod
 from kitfox.server.runtime import start_runtime
 from kitfox.server.unmatched import answer_unmatched, without_body
 
@@ -58,7 +58,7 @@ class Application:
         self._routes = endpoints.routes if endpoints else {}
         self._is_ready = is_ready
         self._cross_origin = cross_origin
-        self._quick = _quick_endpoints(self._rpcs, self._routes)
+        self._quick = self._quick_endpoints()
         self._follow(Server())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +71,7 @@ class Application:
             if self._begin(scope, receive, send, loop):
                 return
             receive = loop.receiver(receive)
-            await go_to_loop()
+            await asyncio.sleep(0)  # goes on as a task of the event loop
         if self._cross_origin is not None:
             if await self._cross_origin.answer_preflight(scope, send):
                 return
@@ -113,12 +113,23 @@ class Application:
     def _begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
         """Begins a quick call, if the request may be one, in the thread that has brought it."""
         endpoint = self._quick.get(scope.get("path", ""))
-        if endpoint is None or scope["method"] != "POST" or self._cross_origin is not None:
+        if endpoint is None or scope["method"] != "POST":
             return False
         headers = scope["headers"]
         if len(headers) > self._header_count or self._read_headers(scope) > self._header_size:
             return False
         return endpoint.begin(scope, receive, send, loop)
+
+    def _quick_endpoints(self) -> dict[str, QuickEndpoint]:
+        """The endpoints that can begin calls in any thread, by the path of a `POST`."""
+        if self._cross_origin is not None:
+            return {}  # whoever asks from elsewhere is looked at first
+        posts = {path: verbs["POST"] for path, verbs in self._routes.items() if "POST" in verbs}
+        return {
+            path: found
+            for path, found in {**posts, **self._rpcs}.items()
+            if isinstance(found, (GrpcMethod, RestMethod)) and found.quick is not None
+        }
 
     def _read_headers(self, scope: Scope) -> int:
         """Goes through a request's headers, so that each is found by its name; gives their size."""
@@ -155,9 +166,9 @@ class Application:
             return
         self._rpcs = runtime.endpoints.rpcs
         self._routes = runtime.endpoints.routes
-        self._quick = _quick_endpoints(self._rpcs, self._routes)
         self._is_ready = lambda: runtime.ready
         self._cross_origin = runtime.cross_origin
+        self._quick = self._quick_endpoints()
         self._follow(runtime.settings)
         _status.on_drain(runtime.drain)
         _status.report_ready(runtime.details)
@@ -166,18 +177,6 @@ class Application:
         await receive()
         await runtime.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _quick_endpoints(
-    rpcs: Mapping[str, Endpoint], routes: Mapping[str, Mapping[str, Endpoint]]
-) -> dict[str, QuickEndpoint]:
-    """The endpoints that can begin calls in any thread, by the path of a `POST`."""
-    posts = {path: verbs["POST"] for path, verbs in routes.items() if "POST" in verbs} | {**rpcs}
-    return {path: cast("QuickEndpoint", found) for path, found in posts.items() if _is_quick(found)}
-
-
-def _is_quick(endpoint: Endpoint) -> bool:
-    return getattr(endpoint, "is_quick", False)
 
 
 def _spare_the_collector() -> None:

@@ -54,26 +54,24 @@ class Calls:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, context: Context) -> "Call":
+    def open(self, context: Context, *, again: bool = False) -> "Call":
         """Begins a call in the present task; to be used in a `with` statement.
+
+        Args:
+            context: The call's.
+            again: Whether it has been one of these before: then it is not refused.
 
         Raises:
             ResourceExhausted: There are as many calls as there may be.
         """
         if not self._watching:
             self._watch()
-        if self.are_full:
+        if self.are_full and not again:
             raise ResourceExhausted(
                 f"{self._limit} requests are being worked on and no more are taken "
                 "(setting server.max_concurrent_requests); try again later",
                 TRY_AGAIN_SECONDS,
             )
-        return Call(self, context)
-
-    def reopen(self, context: Context) -> "Call":
-        """As `open`, for a call that has been one of these before: it is not refused."""
-        if not self._watching:
-            self._watch()
         return Call(self, context)
 
     @property

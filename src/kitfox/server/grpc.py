@@ -44,9 +44,10 @@ from kitfox.server.framing import (
 )
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.large_answers import LARGE, LargeAnswers, Outflow
-from kitfox.server.quick_calls import QuickCall
+from kitfox.server.quick_calls import QuickCall, QuickWay
 from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.services.methods import (
+    Context,
     Encode,
     Finished,
     FinishingHandler,
@@ -212,38 +213,37 @@ class GrpcMethod(_Endpoint[Handler]):
         made: object = handler
         finishing = made if isinstance(made, FinishingHandler) else None
         self._finished = finishing.finished if finishing else None
-        self._begin = finishing.begin if finishing else None
-        self._checked = finishing.checked if finishing else None
-        self.is_quick = finishing is not None
         self._reply_form = ReplyForm(
             encode=self._encode,
             most=LARGE,
             messages=_small_answer,
             count=partial(self._count, Code.OK),
         )
+        self.quick: QuickWay | None = (
+            QuickWay(
+                answer=self,
+                read=self._read_quick,
+                most=self._quick,
+                handler=finishing,
+                form=self._reply_form,
+                calls=calls,
+                body_seconds=settings.request_seconds,
+            )
+            if finishing
+            else None
+        )
+        """The way of its quick calls, if there can be any."""
 
     def begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
         """Begins a call in any thread, if it may be a quick one."""
-        head = _Head(scope)
-        if not head.is_grpc or head.encoding or b"grpc-timeout" in head.headers:
+        way, head = self.quick, _Head(scope)
+        if way is None or not head.is_grpc or head.encoding or b"grpc-timeout" in head.headers:
             return False
-        call = QuickCall(
-            *(self, scope, receive, send),
-            context=head.context,
-            known=head,
-            form=self._reply_form,
-            calls=self._calls,
-            loop=loop,
-        )
-        return call.begin(self._body_seconds)
+        call = QuickCall(way, scope, receive, send, loop, context=head.context, known=head)
+        return call.begin()
 
-    def work(self, call: QuickCall, body: bytes) -> bool:
-        """Has the model run for a quick call, if it can."""
-        if len(body) > self._quick or self._begin is None:
-            return False
-        fields = self._decode(unframe(body, b"", self._settings))
-        reply = call.reply
-        return reply is not None and self._begin(fields, call.context, call, reply.finish)
+    def _read_quick(self, body: bytes, context: Context) -> dict[str, Any]:
+        return self._read(body, b"")
 
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send, resumed: QuickCall | None = None
@@ -259,13 +259,10 @@ class GrpcMethod(_Endpoint[Handler]):
         try:
             if b"grpc-timeout" in head.headers:
                 head.set_deadline()
-            opened = self._calls.open if resumed is None else self._calls.reopen
-            with opened(context) as call:
+            with self._calls.open(context, again=resumed is not None) as call:
                 if resumed is not None:
                     call.receive = receive
                     result = resumed.outcome()
-                    if self._checked is not None and not isinstance(result, Finished):
-                        result = self._checked(result, context)
                 else:
                     fields = await self._fields(head, receive, call)
                     if self._finished is None or head.encoding or not takes_any_thread(send):

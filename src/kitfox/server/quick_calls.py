@@ -9,18 +9,20 @@ received; or, once the model has run, from there on.
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kitfox import logs
+from kitfox.errors import Unavailable
 from kitfox.models import Waiter
 from kitfox.server._thread_loop import HandsOver
 from kitfox.server.asgi import Message, Receive, Scope, Send
 from kitfox.server.calls import Call, Calls
 from kitfox.server.reply import SENT, Reply, ReplyForm
-from kitfox.services.methods import Context
+from kitfox.services.methods import Context, Finished, FinishingHandler
 
-__all__ = ["QuickCall", "QuickEndpoint"]
+__all__ = ["QuickCall", "QuickEndpoint", "QuickWay"]
 
 log = logs.channel("SERVER")
 
@@ -31,52 +33,67 @@ class QuickEndpoint(Protocol):
     def begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
         """Begins a call, if it may be a quick one."""
 
-    def work(self, call: "QuickCall", body: bytes) -> bool:
-        """Has the model run; false if that is for the coroutine to do. May raise."""
 
+class _Answer(Protocol):
     def __call__(
-        self, scope: Scope, receive: Receive, send: Send, resumed: "QuickCall | None" = None
+        self, scope: Scope, receive: Receive, send: Send, resumed: "QuickCall | None" = None, /
     ) -> Coroutine[Any, Any, None]:
         """Answers a request, or what is left to do of one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuickWay:
+    """What the quick calls of an endpoint share."""
+
+    answer: _Answer
+    """The endpoint's coroutine."""
+    read: Callable[[bytes, Context], dict[str, Any]]
+    """Makes the fields of a body, and completes what is known of the call."""
+    most: int
+    """The most bytes of a body."""
+    handler: FinishingHandler
+    """What does the work."""
+    form: ReplyForm[Any]
+    """How they are answered."""
+    calls: Calls
+    """Keeps the calls in flight."""
+    body_seconds: float
+    """The time for a body to come in."""
 
 
 class QuickCall(Call, Waiter):
     """One call, which is also what waits for its body and for its result.
 
     Args:
-        endpoint: What answers it.
+        way: What its endpoint's calls share.
         scope: The request's.
         receive: Its.
         send: Its; see `takes_any_thread`.
-        context: What is known of it.
-        known: What the endpoint knows of it.
-        form: How it is answered.
-        calls: Keeps the calls in flight.
         loop: The event loop.
+        context: What is known of it.
+        known: What else the endpoint knows of it.
         size: The bytes of the body, where they have been announced.
     """
 
     def __init__(
         self,
-        endpoint: QuickEndpoint,
+        way: QuickWay,
         scope: Scope,
         receive: Receive,
         send: Send,
+        loop: HandsOver,
         *,
         context: Context,
         known: Any,
-        form: ReplyForm[Any],
-        calls: Calls,
-        loop: HandsOver,
         size: int = 0,
     ) -> None:
         self.context = context
         self.known = known
         self.started = time.perf_counter()
-        self.reply: Reply[Any] | None = Reply(form, send, self, known, self.started)
-        """Until the call is over: they keep each other."""
-        self._calls = calls
-        self._endpoint = endpoint
+        self._calls = way.calls
+        self._way = way
+        # Until the call is over: they keep each other.
+        self._reply: Reply[Any] | None = Reply(way.form, send, self, known, self.started)
         self._scope = scope
         self._asks = receive
         self._send = send
@@ -87,17 +104,13 @@ class QuickCall(Call, Waiter):
         self._error: BaseException | None = None
         self._result: Any = None
 
-    def begin(self, seconds: float) -> bool:
-        """Asks for the body, in pyvoy's thread; false if this call is for the coroutine to do.
-
-        Args:
-            seconds: The time for the body to come in.
-        """
+    def begin(self) -> bool:
+        """Asks for the body, in pyvoy's thread; false if this call is for the coroutine to do."""
         calls = self._calls
         if calls.are_full:
-            self.reply = None
+            self._reply = None
             return False
-        self.body_seconds = seconds
+        self.body_seconds = self._way.body_seconds
         self._task = self
         self.context.callbacks = (self._stop,)
         calls.add(self, self._loop)
@@ -105,7 +118,7 @@ class QuickCall(Call, Waiter):
             return True
         self._claims.clear()
         self._leave()
-        self.reply = None
+        self._reply = None
         return False
 
     # -- told by others
@@ -119,7 +132,7 @@ class QuickCall(Call, Waiter):
             # Of HTTP/1.1 the end is told later, by a piece that is empty.
             if body and (not message.get("more_body") or len(body) == self._size):
                 self.receive = self._loop.receiver(self._asks)
-                if self._endpoint.work(self, body):
+                if self._work(body):
                     if not self._claims:
                         self._release()  # it was over before it was known what it has
                     return
@@ -127,7 +140,7 @@ class QuickCall(Call, Waiter):
             log.debug("A call goes on on the event loop: %s", err)
         if self._claim():
             self._leave()
-            self.reply = None
+            self._reply = None
             self._spawn(_Again(message, self._loop.receiver(self._asks)), None)
 
     def bring(self, result: Any) -> None:
@@ -135,7 +148,7 @@ class QuickCall(Call, Waiter):
         if self._claim():
             self._leave()
             if result is SENT:
-                self.reply = None
+                self._reply = None
             else:
                 self._resume(result, None)
 
@@ -149,7 +162,8 @@ class QuickCall(Call, Waiter):
         """Answers with the reason for which nobody waits any more."""
         if self._claim():
             self._leave()
-            self._resume(None, self.context.reason)
+            reason = self.context.reason or Unavailable("the model is being unloaded")
+            self._resume(None, reason)
 
     def cancelled(self) -> bool:
         """Whether the model need not run any more."""
@@ -161,14 +175,29 @@ class QuickCall(Call, Waiter):
 
     def take_reply(self) -> "Reply[Any] | None":
         """What may have answered already."""
-        reply, self.reply = self.reply, None
+        reply, self._reply = self._reply, None
         return reply
 
     def outcome(self) -> Any:
-        """What the model's result became; raises what was raised instead."""
+        """What the model's result became, as `FinishingHandler.finished` would have given it.
+
+        Raises:
+            KitfoxError: The call was cancelled, or the result is none.
+            Exception: What the model raised.
+        """
         if self._error is not None:
             raise self._error
-        return self._result
+        if isinstance(self._result, Finished):
+            return self._result
+        return self._way.handler.checked(self._result, self.context)
+
+    def _work(self, body: bytes) -> bool:
+        """Has the model run; false if that is for the coroutine to do. May raise."""
+        way, reply = self._way, self._reply
+        if len(body) > way.most or reply is None:
+            return False
+        fields = way.read(body, self.context)
+        return way.handler.begin(fields, self.context, self, reply.finish)
 
     # -- its end
 
@@ -197,7 +226,7 @@ class QuickCall(Call, Waiter):
         self._spawn(self._loop.receiver(self._asks), self)
 
     def _spawn(self, receive: Receive, resumed: "QuickCall | None") -> None:
-        coroutine = self._endpoint(self._scope, receive, self._send, resumed)
+        coroutine = self._way.answer(self._scope, receive, self._send, resumed)
         try:
             self._loop.call_soon_threadsafe(_start, self._loop, coroutine)
         except RuntimeError:  # the event loop is closed: nobody is answered any more

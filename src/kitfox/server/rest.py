@@ -27,7 +27,7 @@ from kitfox.server.compression import WORTH_COMPRESSING, accepts_gzip
 from kitfox.server.file_answers import file_answer
 from kitfox.server.large_answers import LARGE
 from kitfox.server.media_types import JSON, choose
-from kitfox.server.quick_calls import QuickCall
+from kitfox.server.quick_calls import QuickCall, QuickWay
 from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
 from kitfox.server.rest_downloads import RestDownloadMethod
 from kitfox.server.rest_endpoint import RestEndpoint, log
@@ -91,47 +91,45 @@ class RestMethod(RestEndpoint[Handler]):
         made: object = handler
         finishing = made if isinstance(made, FinishingHandler) else None
         self._finished = finishing.finished if finishing else None
-        self._begin = finishing.begin if finishing else None
-        self._checked = finishing.checked if finishing else None
-        self.is_quick = finishing is not None and self._route.style is BodyStyle.INFERENCE
         self._reply_form = ReplyForm(
             encode=self._encode,
             most=WORTH_COMPRESSING - 1,
             messages=_small_answer,
             count=self._count,
         )
+        quick = finishing if self._route.style is BodyStyle.INFERENCE else None
+        self.quick: QuickWay | None = (
+            QuickWay(
+                answer=self,
+                read=self._reader.read,
+                most=self._quick,
+                handler=quick,
+                form=self._reply_form,
+                calls=calls,
+                body_seconds=settings.request_seconds,
+            )
+            if quick
+            else None
+        )
+        """The way of its quick calls, if there can be any."""
         self._is_file = method.response.supports_file_operations
 
     def begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
         """Begins a call in any thread, if it may be a quick one."""
-        headers = header_dict(scope)
+        way, headers = self.quick, header_dict(scope)
         length = headers.get(b"content-length", b"")
         if (
-            headers.get(b"content-type") != JSON
+            way is None
+            or headers.get(b"content-type") != JSON
             or headers.get(b"accept") not in _ANYTHING
             or len(length) >= self._digits
             or not _NOT_QUICK.isdisjoint(headers)
         ):
             return False
         context = self._context(scope, headers)
-        call = QuickCall(
-            *(self, scope, receive, send),
-            context=context,
-            known=context,
-            form=self._reply_form,
-            calls=self._calls,
-            loop=loop,
-            size=int(length) if length.isdigit() else 0,
-        )
-        return call.begin(self._settings.request_seconds)
-
-    def work(self, call: QuickCall, body: bytes) -> bool:
-        """Has the model run for a quick call, if it can."""
-        if len(body) > self._quick or self._begin is None:
-            return False
-        fields = self._reader.read(body, call.context)
-        reply = call.reply
-        return reply is not None and self._begin(fields, call.context, call, reply.finish)
+        size = int(length) if length.isdigit() else 0
+        call = QuickCall(way, scope, receive, send, loop, context=context, known=context, size=size)
+        return call.begin()
 
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send, resumed: QuickCall | None = None
@@ -148,13 +146,10 @@ class RestMethod(RestEndpoint[Handler]):
                 self._check_accept(headers[b"accept"])
             if b"request-timeout" in headers or b"grpc-timeout" in headers:
                 self._set_deadline(context, headers)
-            opened = self._calls.open if resumed is None else self._calls.reopen
-            with opened(context) as call:
+            with self._calls.open(context, again=resumed is not None) as call:
                 if resumed is not None:
                     call.receive = receive
                     result = resumed.outcome()
-                    if self._checked is not None and not isinstance(result, Finished):
-                        result = self._checked(result, context)
                 else:
                     fields = await self._read(scope, headers, receive, call)
                     if self._finished is None or not takes_any_thread(send):

@@ -124,18 +124,19 @@ class _Inference:
             for name in signature.parameters
             if self._method.input_streaming and is_stream(signature.parameters[name])
         ]
+        is_async = signature.kind in ("coroutine", "async_generator")
         run_item = model.execution.items(signature.method_name) if streams else None
         operation = _Operation(
             model=model,
             function=model.execution.function(signature.method_name),
             submit=model.execution.unary(signature.method_name),
-            submit_for=model.execution.unary_for(signature.method_name),
+            submit_for=None if is_async else model.execution.unary_for(signature.method_name),
             kind=signature.kind,
             accepts=accepts,
             required=frozenset(names - signature.defaults.keys()) & self._fields,
             streams=tuple(streams),
             context_arg=signature.context_arg,
-            is_async=signature.kind in ("coroutine", "async_generator"),
+            is_async=is_async,
             on_loop=model.execution.on_loop_of(signature.method_name),
             items=None if run_item is None else ItemStreams(run_item),
             takes_all=accepts == self._fields and signature.context_arg is None,
