@@ -49,6 +49,8 @@ def test_it_tells_it_again_and_again_and_goes_on_after_trouble(
 
     def models() -> set[str]:
         calls.append(None)
+        if len(calls) == 2:
+            raise RuntimeError("the models change just now")
         return {"a"}
 
     tell = shared.note_use
@@ -61,7 +63,7 @@ def test_it_tells_it_again_and_again_and_goes_on_after_trouble(
     monkeypatch.setattr(shared, "note_use", note_use)
     in_use = ModelsInUse(store=shared, models=models, period=0.01)
     in_use.start()
-    wait_for(lambda: len(calls) > 3, what="the notes", seconds=60)
+    wait_for(lambda: len(calls) > 4, what="the notes", seconds=60)
     assert told(shared) == {"a"}
     in_use.stop()
 

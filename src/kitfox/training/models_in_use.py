@@ -70,17 +70,17 @@ class ModelsInUse:
         self._changed.set()
         if self._thread is not None:
             self._thread.join()
-            self._tell(())
+            self._tell(frozenset)
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            told = self._tell(self._models())
+            told = self._tell(self._models)
             self._changed.wait(self._period if told else _AFTER_TROUBLE)
             self._changed.clear()
 
-    def _tell(self, models: Collection[str]) -> bool:
+    def _tell(self, models: Callable[[], Collection[str]]) -> bool:
         try:
-            self._store.note_use(self._server, frozenset(models), seconds=self._lease)
+            self._store.note_use(self._server, frozenset(models()), seconds=self._lease)
         except Exception:
             log.exception("Other servers could not be told which models this one uses")
             return False
