@@ -12,9 +12,10 @@ import pytest
 
 from kitfox.errors import Code, InvalidArgument, KitfoxError, Unavailable
 from kitfox.training import Job, JobFilter, JobStore
-from kitfox.training.database import Database, SqliteDatabase, open_database
+from kitfox.training.database import Database, open_database
 from kitfox.training.job_names import keep_names
 from kitfox.training.migrations import MIGRATIONS, Migration, migrate
+from kitfox.training.sqlite_database import SqliteDatabase
 
 Make = Callable[..., Job]
 

@@ -18,8 +18,9 @@ import pytest
 
 from kitfox.errors import Code, DiskFull, KitfoxError, Unavailable
 from kitfox.training import Job, JobFilter, JobState, JobStore, Order
-from kitfox.training.database import SqliteDatabase, StoreError, StoreGone, open_database
+from kitfox.training.database import StoreError, StoreGone, open_database
 from kitfox.training.migrations import MIGRATIONS, migrate
+from kitfox.training.sqlite_database import SqliteDatabase
 from kitfox.training.store_files import Reserve
 from tests.training.conftest import Trainings
 from tests.training.faults import Call, Fault, environment

@@ -9,7 +9,8 @@ import os
 import stat
 from pathlib import Path
 
-from kitfox.training.database import Database, SqliteDatabase
+from kitfox.training.database import Database
+from kitfox.training.sqlite_database import SqliteDatabase
 
 __all__ = ["Bell", "bell_path", "ring"]
 

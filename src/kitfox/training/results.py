@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from kitfox.modules.publication import make_folder, sync_folder
-from kitfox.training.database import SqliteDatabase
 from kitfox.training.jobs import Job
+from kitfox.training.sqlite_database import SqliteDatabase
 from kitfox.training.store import JobStore
 
 __all__ = ["ResultFolder", "result_folder"]

@@ -18,7 +18,6 @@ from kitfox import logs
 from kitfox.errors import FailedPrecondition, JobNotFound, KitfoxError
 from kitfox.training import processes
 from kitfox.training.bell import Bell, bell_path, ring
-from kitfox.training.database import SqliteDatabase
 from kitfox.training.jobs import TERMINAL, Job, JobState
 from kitfox.training.launchers import (
     AdoptedWorker,
@@ -29,6 +28,7 @@ from kitfox.training.launchers import (
 from kitfox.training.lease import Lease
 from kitfox.training.scheduler_lock import SchedulerLock
 from kitfox.training.settlement import Settlement
+from kitfox.training.sqlite_database import SqliteDatabase
 from kitfox.training.store import JobStore
 from kitfox.training.watched import Patience, Watched
 
