@@ -26,7 +26,8 @@ from kitfox.server.asgi import (
 )
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import Endpoints
-from kitfox.server.grpc import GrpcMethod, is_grpc, refuse, unimplemented
+from kitfox.server.grpc import GrpcMethod, is_grpc
+from kitfox.server.grpc_status import refuse, unimplemented
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.quick_calls import QuickEndpoint
 from kitfox.server.rest import RestMethod

@@ -7,12 +7,10 @@ sent.
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
 
 from kitfox.config import Server
 from kitfox.data import codec_of
@@ -32,7 +30,6 @@ from kitfox.server.asgi import (
 from kitfox.server.calls import Call, Calls
 from kitfox.server.conversions import QUICK, QUICK_TO_UNPACK
 from kitfox.server.deadlines import grpc_seconds
-from kitfox.server.error_details import status_details
 from kitfox.server.failure import as_kitfox_error, serialize
 from kitfox.server.framing import (
     FRAME_HEAD,
@@ -41,6 +38,14 @@ from kitfox.server.framing import (
     frame_compressed,
     read_messages,
     unframe,
+)
+from kitfox.server.grpc_status import (
+    CONTENT_TYPE,
+    EMPTY_BODY,
+    HEADERS,
+    detail_headers,
+    send_status,
+    status_headers,
 )
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.large_answers import LARGE, LargeAnswers, Outflow
@@ -63,32 +68,23 @@ __all__ = [
     "GrpcStreamMethod",
     "grpc_endpoint",
     "is_grpc",
-    "refuse",
-    "send_status",
-    "unimplemented",
 ]
 
 HandlerT = TypeVar("HandlerT")
 
-_CONTENT_TYPE = b"application/grpc"
-_HEADERS = [(b"content-type", _CONTENT_TYPE), (b"grpc-accept-encoding", b"identity,gzip")]
-_START = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}
+_START = {"type": "http.response.start", "status": 200, "headers": HEADERS, "trailers": True}
 _OK_TRAILERS = {
     "type": "http.response.trailers",
     "headers": [(b"grpc-status", b"0")],
     "more_trailers": False,
 }
-_EMPTY_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 _GZIP = (b"grpc-encoding", b"gzip")
 _ACCEPT_ENCODING = b"grpc-accept-encoding"
-# Clients drop a call whose headers are larger than 8 KiB; details have as much again.
-_LONGEST_MESSAGE = 3072
-_MORE = " [...]"
 
 
 def is_grpc(content_type: bytes) -> bool:
     """Whether a request with this content type speaks gRPC with protobuf messages."""
-    return content_type == _CONTENT_TYPE or content_type.startswith(
+    return content_type == CONTENT_TYPE or content_type.startswith(
         (b"application/grpc+proto", b"application/grpc;")
     )
 
@@ -117,7 +113,7 @@ class _Head:
     def __init__(self, scope: Scope) -> None:
         found = self.headers = header_dict(scope)
         kind = found.get(b"content-type", b"")
-        self.is_grpc = kind == _CONTENT_TYPE or is_grpc(kind)
+        self.is_grpc = kind == CONTENT_TYPE or is_grpc(kind)
         self.encoding = found.get(b"grpc-encoding", b"")
         request_id = found.get(b"x-request-id", b"")
         self.request_id = request_id if request_id and is_request_id(request_id) else b""
@@ -144,7 +140,7 @@ class _Head:
 
     def answer_headers(self, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
         """The headers of the answer: the request's id goes back to a client that sent one."""
-        headers = [*_HEADERS, *more]
+        headers = [*HEADERS, *more]
         if self.request_id:
             headers.append((b"x-request-id", self.request_id))
         return headers
@@ -289,10 +285,11 @@ class GrpcMethod(_Endpoint[Handler]):
                 return
             failure = self._failure(err, head)
             self._count(failure.code, head, started)
+            details = detail_headers(failure, context.request_id)
             if answer is not None:
-                await answer.end(failure.code, failure.message, _details(failure, head))
+                await answer.end(failure.code, failure.message, details)
                 return
-            headers = head.answer_headers(*_details(failure, head))
+            headers = head.answer_headers(*details)
             await send_status(send, failure.code, failure.message, headers)
             return
         self._metrics.count(self._method.name, Code.OK, context.model_id, started)
@@ -374,7 +371,8 @@ class GrpcStreamMethod(_Endpoint[StreamHandler]):
         except Exception as err:  # noqa: BLE001 -- the edge of a request
             failure = self._failure(err, head)
             self._count(failure.code, head, started)
-            await answer.end(failure.code, failure.message, _details(failure, head))
+            details = detail_headers(failure, head.context.request_id)
+            await answer.end(failure.code, failure.message, details)
             return
         finally:
             outflow.close()
@@ -469,35 +467,16 @@ class _Answer:
                 headers = self._head.answer_headers(*details)
                 await send_status(self._send, code, message, headers)
                 return
-            await self._send(_EMPTY_BODY)
+            await self._send(EMPTY_BODY)
             trailers = {
                 "type": "http.response.trailers",
-                "headers": [*_status(code, message), *details],
+                "headers": [*status_headers(code, message), *details],
             }
             await self._send({**trailers, "more_trailers": False})
 
 
 async def _packed(payload: bytes) -> bytes:
     return await asyncio.to_thread(frame_compressed, payload)
-
-
-async def unimplemented(scope: Scope, send: Send) -> None:
-    """Answers a call of a method that is not in the table."""
-    await refuse(scope, send, Code.UNIMPLEMENTED, f"Method not found: {scope['path']}")
-
-
-async def refuse(scope: Scope, send: Send, code: Code, message: str) -> None:
-    """Ends a call that no endpoint has seen."""
-    await send_status(send, code, message, [*_HEADERS, *given_request_id(scope["headers"])])
-
-
-async def send_status(
-    send: Send, code: Code, message: str, headers: list[tuple[bytes, bytes]] = _HEADERS
-) -> None:
-    """Ends a call before any message was sent: status and message in the only header block."""
-    start = {"type": "http.response.start", "status": 200}
-    await send({**start, "headers": [*headers, *_status(code, message)]})
-    await send(_EMPTY_BODY)
 
 
 async def _answer_other(
@@ -513,36 +492,4 @@ async def _answer_other(
         return
     headers = given_request_id(scope["headers"])
     await send({"type": "http.response.start", "status": 415, "headers": headers})
-    await send(_EMPTY_BODY)
-
-
-def _details(failure: KitfoxError, head: _Head) -> list[tuple[bytes, bytes]]:
-    details = status_details(failure, head.context.request_id)
-    if details is None or _encoded(failure.message).endswith(_MORE):
-        # Clients compare the messages of the two, and one of them is shortened.
-        return []
-    return [(b"grpc-status-details-bin", b64encode(details).rstrip(b"="))]
-
-
-def _status(code: Code, message: str) -> list[tuple[bytes, bytes]]:
-    status = [(b"grpc-status", str(int(code)).encode())]
-    if message:
-        status.append((b"grpc-message", _encoded(message).encode()))
-    return status
-
-
-# Everything printable but the percent sign travels as it is.
-_UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
-
-
-def _encoded(message: str) -> str:
-    """A message as it travels: percent-encoded, and shortened where it is too long."""
-    message = message[: _LONGEST_MESSAGE + 1]
-    text = quote(message, _UNQUOTED, errors="replace")
-    while len(text) > _LONGEST_MESSAGE:
-        message = message[: len(message) * _LONGEST_MESSAGE // len(text) - len(_MORE)]
-        text = quote(message, _UNQUOTED, errors="replace") + _MORE
-    # HTTP/2 has no blanks around a value, and there are clients that end the connection for one.
-    if text[:1] == " ":
-        text = "%20" + text[1:]
-    return text[:-1] + "%20" if text[-1:] == " " else text
+    await send(EMPTY_BODY)
