@@ -209,6 +209,21 @@ def test_a_stream_of_answers_in_windows_of_a_byte(server: Victim) -> None:
     assert len(answer.body) > 1000
 
 
+def test_a_client_that_gives_room_back_for_each_message(server: Victim) -> None:
+    """As stock ones do that take small messages one by one: that is no flood."""
+    with server.http2() as client:
+        for _ in range(2):
+            body = frame(request("many", text="x", count=2000).SerializeToString())
+            stream = client.open(MANY, GRPC, body=body)
+            answer = client.answers[stream]
+            assert client.wait(lambda answer=answer: answer.pieces)
+            room = struct.pack(">I", 7)
+            client.send(
+                (http2_frame(WINDOW, room, stream=stream) + http2_frame(WINDOW, room)) * 2000
+            )
+            assert client.answer(stream).grpc_status == 0
+
+
 def test_connections_that_come_and_go(server: Victim) -> None:
     firsts = (
         b"",

@@ -139,6 +139,10 @@ def _connection_manager(options: Options) -> dict[str, Any]:
             "max_concurrent_streams": options.max_streams,
             "initial_stream_window_size": 1 << 20,
             "initial_connection_window_size": 8 << 20,
+            # A frame of 16 KiB is thousands of small messages, and a client that takes them one by
+            # one may give room back for each, to the stream and to the connection (so twice this
+            # number). To Envoy more than ten are a flood, and it closes the connection.
+            "max_inbound_window_update_frames_per_data_frame_sent": 4096,
             # A client that vanished without a word would keep its streams until they are idle for
             # too long.
             "connection_keepalive": {
