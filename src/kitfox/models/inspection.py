@@ -3,7 +3,6 @@
 import os
 import stat
 import time
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from kitfox.errors import KitfoxError
 from kitfox.models.file_clocks import TICK, shares_clock
 from kitfox.modules import ModuleBase, model_class
+from kitfox.modules.archived_manifest import archived_manifest
 from kitfox.modules.manifest import MANIFEST, IncompleteModel, read_manifest, size_problem
 
 __all__ = ["Measure", "ModelEntry", "inspect_model", "measure", "settled", "stray_link"]
@@ -149,10 +149,23 @@ def inspect_model(name: str, path: Path, *, root: Path | None = None) -> ModelEn
 
 def _inspect_file(name: str, path: Path) -> ModelEntry:
     size = measure(path).size
-    if zipfile.is_zipfile(path):
-        return ModelEntry(name=name, path=path, module=None, size=size)
     module, problem = _class_of(path)
-    return ModelEntry(name=name, path=path, module=module, problem=problem, size=size)
+    manifest = None
+    if not problem:
+        try:
+            manifest = archived_manifest(path)
+        except (OSError, KitfoxError) as error:
+            problem = str(error)
+    return ModelEntry(
+        name=name,
+        path=path,
+        module=module,
+        problem=problem,
+        version=manifest.name if manifest else "",
+        size=size,
+        training_id=manifest.training_id if manifest else "",
+        created=manifest.created if manifest else "",
+    )
 
 
 def _class_of(path: Path) -> tuple[type[ModuleBase] | None, str]:

@@ -1,22 +1,19 @@
 """What is configured for the execution of one model, put together from where it may be said."""
 
-import io
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from kitfox.config import Batching, ConfigError, ModelExecution, Models, layer_execution
-from kitfox.modules import ModelConfigError, ModuleConfig
+from kitfox.errors import KitfoxError
+from kitfox.modules import ModelConfigError, model_config
 
 __all__ = ["ExecutionSettings", "read_model_config"]
 
 # caikit's names for "all models", the more specific one last: what lies on disk has this type.
 _MODEL_TYPES = ("default", "standalone-model")
-_LONGEST_CONFIG = 1024 * 1024
 
 
 class ExecutionSettings:
@@ -96,21 +93,6 @@ def _from_batching(batching: Mapping[str, Batching]) -> dict[str, Any]:
 def read_model_config(path: Path) -> Mapping[str, Any]:
     """What a model's `config.yml` says; nothing when it cannot be read: loading tells of that."""
     try:
-        if path.is_dir():
-            return ModuleConfig.load(path)
-        return _read_archived(path)
-    except (OSError, ModelConfigError, KeyError, zipfile.BadZipFile, yaml.YAMLError, ValueError):
+        return model_config(path)
+    except (OSError, KeyError, KitfoxError):
         return {}
-
-
-def _read_archived(path: Path) -> Mapping[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        names = [item for item in archive.namelist() if _is_config(item)]
-        with archive.open(min(names, key=len)) as file:
-            values = yaml.safe_load(io.BytesIO(file.read(_LONGEST_CONFIG)))
-    return ModuleConfig(values) if isinstance(values, dict) else {}
-
-
-def _is_config(name: str) -> bool:
-    """At the root of the archive, or in a folder of the root."""
-    return name.rpartition("/")[2] == "config.yml" and name.count("/") <= 1

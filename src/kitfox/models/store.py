@@ -23,6 +23,7 @@ from kitfox.models.quarantine_notes import QuarantineNotes
 from kitfox.models.reference import ModelReference
 from kitfox.models.versions import Promotion, Versions
 from kitfox.models.workspace import VERSIONS, Workspace, explaining
+from kitfox.modules.archived_manifest import ArchiveCheck
 from kitfox.modules.config import CONFIG_FILE
 from kitfox.modules.manifest import (
     DamagedModel,
@@ -103,6 +104,7 @@ class ModelStore:
         self._work = Workspace(root)
         self._versions = Versions(root, self._work)
         self._check_digests = DigestCheck()
+        self._check_archive = ArchiveCheck()
 
     def names(self) -> list[str]:
         """The ids of all entries, sorted; one look at the folder, none at the models."""
@@ -270,6 +272,8 @@ class ModelStore:
                 self._compare(path, manifest)
             elif not settled([path], period=self._write_detection):
                 raise IncompleteModel("it is being written; try again later")
+            if path.is_file():
+                self._check_archive(path)
         except (IncompleteModel, DamagedModel) as error:
             raise type(error)(f"Model {model_id} cannot be loaded: {error}") from error
 

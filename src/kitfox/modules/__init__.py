@@ -37,6 +37,7 @@ from kitfox.modules.loader import (
     ModuleLoader,
     load_model,
     model_class,
+    model_config,
     resolve_and_load,
 )
 from kitfox.modules.module_class import ModuleBase
@@ -97,6 +98,7 @@ __all__ = [
     "load_txt_lines",
     "load_yaml",
     "model_class",
+    "model_config",
     "module",
     "module_registry",
     "resolve_and_load",

@@ -1,21 +1,24 @@
 """Model folders as zip files: packed for transport, unpacked only below the given folder."""
 
+import errno
 import io
 import lzma
 import os
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Self, TypeAlias
 
 from kitfox.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from kitfox.modules.config import CONFIG_FILE
 
 __all__ = [
     "Archive",
+    "ArchivedModel",
     "UnsafeArchive",
     "extract",
     "find_model_folder",
@@ -33,6 +36,8 @@ _UNREADABLE = (
     EOFError,
     NotImplementedError,  # an unknown compression
     RuntimeError,  # an encrypted member
+    ValueError,  # an offset before the beginning, a name that is no UTF-8
+    struct.error,
 )
 
 
@@ -80,7 +85,7 @@ def extract(archive: Archive, folder: str | os.PathLike[str], force_overwrite: b
             opened.extractall(target)
         except BaseException as error:
             shutil.rmtree(target, ignore_errors=True)
-            if isinstance(error, _UNREADABLE):
+            if _is_damage(error):
                 raise InvalidArgument(f"The archive cannot be unpacked: {error}") from error
             raise
     return str(target)
@@ -107,6 +112,98 @@ def find_model_folder(folder: str | os.PathLike[str]) -> str:
         if len(inner) == 1 and (inner[0] / CONFIG_FILE).is_file():
             return str(inner[0])
     return str(root)
+
+
+def _is_damage(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        # bz2's own errors have no number; no file has the offset that a damaged archive names.
+        return error.errno in (None, errno.EINVAL)
+    return isinstance(error, _UNREADABLE)
+
+
+class ArchivedModel:
+    """A model in a zip file, looked at where it lies: nothing is unpacked.
+
+    Example:
+        >>> with ArchivedModel("models/hello.zip") as model:
+        ...     model.read("config.yml")
+        b'module_id: ...'
+
+    Args:
+        archive: The zip file.
+
+    Attributes:
+        sizes: The bytes of each file of the model by its name, relative to the folder that holds
+            `config.yml`.
+
+    Raises:
+        InvalidArgument: It is no zip file, or not all of one.
+        UnsafeArchive: A member would be written outside of the folder that it is unpacked to.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = _open(archive)
+        try:
+            members = self._archive.infolist()
+            for member in members:
+                _check_member(member)
+        except BaseException:
+            self._archive.close()
+            raise
+        self._folder = _folder_in(members)
+        self.sizes: Mapping[str, int] = {
+            member.filename.removeprefix(self._folder): member.file_size
+            for member in members
+            if member.filename.startswith(self._folder) and not member.is_dir()
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    def read(self, name: str, most: int = -1) -> bytes:
+        """What a file of the model holds.
+
+        Args:
+            name: As in `sizes`.
+            most: No more bytes than this; negative: all of it.
+
+        Raises:
+            FileNotFoundError: The model has no such file.
+            InvalidArgument: The file is damaged.
+        """
+        return next(self.pieces(name, most), b"")
+
+    def pieces(self, name: str, size: int = 1 << 20) -> Iterator[bytes]:
+        """What a file of the model holds, piece by piece; the errors are those of `read`.
+
+        Args:
+            name: As in `sizes`.
+            size: The most bytes of a piece.
+        """
+        if name not in self.sizes:
+            raise FileNotFoundError(f"`{self._archive.filename}` does not contain `{name}`")
+        try:
+            with self._archive.open(self._folder + name) as file:
+                while piece := file.read(size):
+                    yield piece
+        except Exception as error:
+            if _is_damage(error):
+                raise InvalidArgument(f"The archive cannot be unpacked: {error}") from error
+            raise
+
+
+def _folder_in(members: list[zipfile.ZipInfo]) -> str:
+    """The folder of an archive that `find_model_folder` would choose, with its last slash."""
+    names = {member.filename for member in members}
+    if CONFIG_FILE in names:
+        return ""
+    inner = {name.partition("/")[0] for name in names if "/" in name and name[:2] != "__"}
+    if len(inner) == 1 and f"{(only := inner.pop())}/{CONFIG_FILE}" in names:
+        return f"{only}/"
+    return ""
 
 
 def pack_folder(folder: str | os.PathLike[str], target: str | os.PathLike[str] | BinaryIO) -> None:
@@ -182,7 +279,9 @@ def _open(archive: Archive) -> zipfile.ZipFile:
     opened = io.BytesIO(archive) if isinstance(archive, bytes) else archive
     try:
         return zipfile.ZipFile(opened)
-    except zipfile.BadZipFile as error:
+    except Exception as error:
+        if not _is_damage(error):
+            raise
         name = "The data" if isinstance(archive, bytes) else f"`{archive}`"
         raise InvalidArgument(f"{name} cannot be read as a zip file: {error}") from error
 

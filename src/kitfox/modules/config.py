@@ -98,9 +98,22 @@ class ModuleConfig(AttributeDict):
             raise FileNotFoundError(
                 f"Module load path `{folder}` does not contain a `{CONFIG_FILE}` file."
             ) from None
-        config = cls(_parse(text, file))
+        config = cls.parse(text, file)
         config["model_path"] = folder
         return config
+
+    @classmethod
+    def parse(cls, text: bytes, file: Path) -> "ModuleConfig":
+        """What the content of a `config.yml` says.
+
+        Args:
+            text: The content.
+            file: Where it is from, for messages.
+
+        Raises:
+            ModelConfigError: It is not YAML, or no mapping of keys to values.
+        """
+        return cls(_parse(text, file))
 
     @property
     def older_id_key(self) -> str | None:

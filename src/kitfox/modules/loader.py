@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from kitfox.modules.archive import extract, find_model_folder
+from kitfox.modules.archive import ArchivedModel, extract, find_model_folder
 from kitfox.modules.config import CONFIG_FILE, ModelConfigError, ModuleConfig
 from kitfox.modules.registry import ModuleRegistry, UnknownModule, default_registry
 from kitfox.modules.signature import parameters_of
@@ -24,10 +24,20 @@ from kitfox.modules.signature import parameters_of
 if TYPE_CHECKING:
     from kitfox.modules.module_class import ModuleBase
 
-__all__ = ["ModelSource", "ModuleLoader", "load_model", "model_class", "resolve_and_load"]
+__all__ = [
+    "ModelSource",
+    "ModuleLoader",
+    "load_model",
+    "model_class",
+    "model_config",
+    "resolve_and_load",
+]
 
 ModelSource: TypeAlias = str | os.PathLike[str] | bytes | BytesIO
 """A model folder, a zip file of one, or the content of such a zip file."""
+
+_LONGEST_CONFIG = 1 << 20
+"""Bytes: no `config.yml` in an archive is longer; a few bytes may unpack to very many."""
 
 log = logging.getLogger("kitfox.MODULES")
 
@@ -228,15 +238,36 @@ def _load_folder(path: str, registry: ModuleRegistry, arguments: dict[str, Any])
     return model
 
 
-def model_class(path: str | os.PathLike[str]) -> "type[ModuleBase]":
-    """The module class that loads a model folder; nothing is loaded.
+def model_config(path: str | os.PathLike[str]) -> ModuleConfig:
+    """What the `config.yml` of a model says; nothing is loaded, and nothing is unpacked.
+
+    Args:
+        path: The model's folder, or the zip file of one.
 
     Raises:
-        FileNotFoundError: The folder has no `config.yml`.
-        ModelConfigError: The `config.yml` cannot be used.
-        UnknownModule: It names a module that has not been defined.
+        FileNotFoundError: There is no `config.yml`.
+        ModelConfigError: It cannot be used.
+        InvalidArgument: The file is no zip file, or a damaged one.
+        UnsafeArchive: The zip file would write outside of its folder.
     """
-    return _class_of(ModuleConfig.load(path), os.fspath(path), default_registry())
+    if not Path(path).is_file():
+        return ModuleConfig.load(path)
+    with ArchivedModel(path) as archived:
+        text = archived.read(CONFIG_FILE, _LONGEST_CONFIG)
+    return ModuleConfig.parse(text, Path(path) / CONFIG_FILE)
+
+
+def model_class(path: str | os.PathLike[str]) -> "type[ModuleBase]":
+    """The module class that loads a model; nothing is loaded.
+
+    Args:
+        path: The model's folder, or the zip file of one.
+
+    Raises:
+        UnknownModule: Its `config.yml` names a module that has not been defined.
+        OSError: As `model_config` raises it; the other errors of that are raised as well.
+    """
+    return _class_of(model_config(path), os.fspath(path), default_registry())
 
 
 def _class_of(config: ModuleConfig, path: str, registry: ModuleRegistry) -> "type[ModuleBase]":

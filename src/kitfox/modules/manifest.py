@@ -80,6 +80,18 @@ class FileRecord:
     link: str | None = None
     """Where it points, if it is a symbolic link; it then has no size and no digest."""
 
+    def compare(self, sha256: str) -> None:
+        """Compares the digest of what was found in its place, hexadecimal.
+
+        Raises:
+            DamagedModel: The content is another than was published.
+        """
+        if sha256 != self.sha256:
+            raise DamagedModel(
+                f"{self.path} is damaged: its SHA-256 is {sha256[:16]}..., but "
+                f"{self.sha256[:16]}... was published"
+            )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
@@ -276,11 +288,7 @@ class DigestCheck:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
             raise IncompleteModel(f"{record.path} cannot be read: {error.strerror}") from error
-        if digest != record.sha256:
-            raise DamagedModel(
-                f"{record.path} is damaged: its SHA-256 is {digest[:16]}..., but "
-                f"{record.sha256[:16]}... was published"
-            )
+        record.compare(digest)
         with self._lock:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
