@@ -43,6 +43,11 @@ ANSWERS = (
 # of enums and Unix seconds for times. Not `unsupported_method`: Envoy refuses verbs that it does
 # not know, such as QUERY, before the server sees them.
 REQUESTS = ("positive_data_acceptance", "use_after_free", "ensure_resource_availability")
+FEW, MANY = 5, 50
+"""How many examples there are of an operation in each phase."""
+_LONGEST = 1500
+"""Seconds that going through many of them may take."""
+THOROUGH = "examples,coverage,fuzzing,stateful"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,7 @@ def run(
     *,
     checks: tuple[str, ...],
     phases: str,
+    examples: int = FEW,
 ) -> None:
     (place / "openapi.json").write_text(json.dumps(document), encoding="utf-8")
     (place / "schemathesis.toml").write_text(CONFIGURATION, encoding="utf-8")
@@ -98,13 +104,14 @@ def run(
         [
             *(program, "--config-file", "schemathesis.toml", "run", "openapi.json"),
             *("--url", server.url, "--checks", ",".join(checks), "--phases", phases),
-            *("--seed", "1", "--max-examples", "5", "--no-color", "--continue-on-failure"),
+            *("--seed", "1", "--max-examples", str(examples)),
+            *("--request-timeout", "30", "--no-color", "--continue-on-failure"),
         ],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(place), "SCHEMATHESIS_HOOKS": "media_types"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=100 if examples == FEW else _LONGEST,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,8 +123,7 @@ def test_the_server_answers_as_its_document_says(
 ) -> None:
     document = without_forms(garden.http("GET", "/openapi.json").json)
     # Going through everything takes its time, and both engines serve the same code.
-    thorough = "examples,coverage,fuzzing,stateful"
-    phases = thorough if "Envoy" in garden.log else "examples,fuzzing"
+    phases = THOROUGH if "Envoy" in garden.log else "examples,fuzzing"
     checks = (*ANSWERS, *REQUESTS)
     run(schemathesis, tmp_path, garden, document, checks=checks, phases=phases)
 
@@ -129,3 +135,32 @@ def test_the_server_answers_forms_as_its_document_says(
     """What two parts of a form say of one field cannot be described, so that is not checked."""
     document = of_forms(garden.http("GET", "/openapi.json").json)
     run(schemathesis, tmp_path, garden, document, checks=ANSWERS, phases="examples,fuzzing")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2 * _LONGEST)
+def test_the_server_answers_many_requests_as_its_document_says(
+    garden: Server, schemathesis: str, tmp_path: Path
+) -> None:
+    document = garden.http("GET", "/openapi.json").json
+    plain, forms = tmp_path / "plain", tmp_path / "forms"
+    plain.mkdir()
+    forms.mkdir()
+    run(
+        schemathesis,
+        plain,
+        garden,
+        without_forms(document),
+        checks=(*ANSWERS, *REQUESTS),
+        phases=THOROUGH,
+        examples=MANY,
+    )
+    run(
+        schemathesis,
+        forms,
+        garden,
+        of_forms(document),
+        checks=ANSWERS,
+        phases="examples,coverage,fuzzing",
+        examples=MANY,
+    )
