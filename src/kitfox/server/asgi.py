@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 from kitfox.errors import TRY_AGAIN_SECONDS, Cancelled, DeadlineExceeded, ResourceExhausted
+from kitfox.server.pieces import Pieces
 
 __all__ = [
     "BY_NAME",
@@ -172,19 +173,19 @@ async def read_body(
 
 async def _collect(first: bytes, receive: Receive, most: int, limit: int, room: BodyRoom) -> bytes:
     """A body that comes in pieces; however small they are, they take no more room than it."""
-    collected = bytearray()
+    collected = Pieces()
     message: Message = {"body": first, "more_body": True}
     held = 0
     try:
         while True:
             piece: bytes = message.get("body", b"")
-            if len(collected) + len(piece) > most:
+            if collected.size + len(piece) > most:
                 raise BodyTooLarge("the request", limit, "server.max_message_size")
             room.take(len(piece))
             held += len(piece)
-            collected += piece
+            collected.add(piece)
             if not message.get("more_body"):
-                return bytes(collected)
+                return collected.take()
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Cancelled("the client went away while it sent its request")

@@ -14,6 +14,7 @@ from kitfox.config import Server
 from kitfox.errors import Cancelled, Code, InvalidArgument, KitfoxError, ResourceExhausted
 from kitfox.server.asgi import BodyRoom, Receive
 from kitfox.server.conversions import QUICK_TO_UNPACK
+from kitfox.server.pieces import Pieces
 
 __all__ = ["FRAME_HEAD", "FRAME_HEAD_SIZE", "frame", "frame_compressed", "read_messages", "unframe"]
 
@@ -88,8 +89,8 @@ async def read_messages(
         ResourceExhausted: A message is too large, or there is no room for it.
         Cancelled: The client went away.
     """
-    buffer = bytearray()
-    held = 0
+    pieces = Pieces()
+    needed, held = FRAME_HEAD_SIZE, 0
     room = room or BodyRoom(settings.max_buffered_size)
     more = True
     try:
@@ -97,32 +98,34 @@ async def read_messages(
             event = await receive()
             if event["type"] == "http.disconnect":
                 raise Cancelled("the client went away while it sent its requests")
-            buffer += event.get("body", b"")
+            pieces.add(event.get("body", b""))
             more = event.get("more_body", False)
             if not more:
                 on_end()
-            start = 0
-            while len(buffer) - start >= FRAME_HEAD_SIZE:
-                compressed, size = FRAME_HEAD.unpack_from(buffer, start)
-                if size > settings.max_message_size:
-                    raise _too_large(size, settings)
-                end = start + FRAME_HEAD_SIZE + size
-                if len(buffer) < end:
-                    break
-                message = bytes(buffer[start + FRAME_HEAD_SIZE : end])
-                start = end
-                if compressed:
-                    message = await _unpacked(message, compressed, encoding, settings)
-                yield message
-            del buffer[:start]
-            if len(buffer) != held:
-                room.take(len(buffer) - held)
-                held = len(buffer)
+            if pieces.size >= needed:
+                data, start, needed = pieces.take(), 0, FRAME_HEAD_SIZE
+                while len(data) - start >= FRAME_HEAD_SIZE:
+                    compressed, size = FRAME_HEAD.unpack_from(data, start)
+                    if size > settings.max_message_size:
+                        raise _too_large(size, settings)
+                    end = start + FRAME_HEAD_SIZE + size
+                    if len(data) < end:
+                        needed = end - start
+                        break
+                    message = data[start + FRAME_HEAD_SIZE : end]
+                    start = end
+                    if compressed:
+                        message = await _unpacked(message, compressed, encoding, settings)
+                    yield message
+                pieces.add(data[start:])
+            if pieces.size != held:
+                room.take(pieces.size - held)
+                held = pieces.size
     finally:
         room.give_back(held)
-    if buffer:
+    if pieces.size:
         raise InvalidArgument(
-            f"the stream ended in the middle of a message: {len(buffer)} bytes of it came"
+            f"the stream ended in the middle of a message: {pieces.size} bytes of it came"
         )
 
 
