@@ -185,6 +185,7 @@ class Server(Section, frozen=True):
     max_decompressed_size: Bytes = 64 * 1024 * 1024
     max_buffered_size: Bytes = 1024 * 1024 * 1024
     max_unsent_size: Bytes = 1024 * 1024 * 1024
+    max_engine_size: Bytes = 4 * 1024 * 1024 * 1024
     max_header_size: HeaderBytes = 64 * 1024
     max_headers: Positive = 200
     max_json_depth: Positive = 100

@@ -16,7 +16,7 @@ from hypercorn.utils import parse_socket_addr
 
 from kitfox import logs
 from kitfox.errors import Code
-from kitfox.server._exchange import ClientGone, Exchange
+from kitfox.server._exchange import ClientGone, Exchange, Held
 from kitfox.server._http1 import Http1
 from kitfox.server._http2 import Http2
 from kitfox.server._refusals import NOT_HTTP, headers_too_large, headers_too_slow, stood_still
@@ -47,6 +47,7 @@ class Connection:
         reader: The connection's.
         writer: The connection's.
         forget: Called with the connection once its socket is closed.
+        held: Counts what clients have not taken yet.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class Connection:
         writer: asyncio.StreamWriter,
         *,
         forget: Callable[["Connection"], None],
+        held: Held,
     ) -> None:
         self.options = options
+        self._held = held
         self._context = context
         self._reader = reader
         self._writer = writer
@@ -116,6 +119,7 @@ class Connection:
             *(app, config, context, group, tls, client, server, send, stream_id),
             options=self.options,
             took=took,
+            held=self._held,
         )
 
     def write(self, data: bytes) -> None:

@@ -12,6 +12,8 @@ from kitfox.server._refusals import (
     PATH_NOT_TEXT,
     headers_too_large,
     headers_too_slow,
+    holds_too_much,
+    retry_details,
     stood_still,
     too_many_headers,
 )
@@ -60,6 +62,25 @@ class _Reply:
     text: str
     status: int | None = None
     """HTTP's, where it is not the one that Envoy would have taken."""
+    retry_after: int | None = None
+    """After how many seconds to try again."""
+
+    @property
+    def grpc_headers(self) -> list[dict[str, Any]]:
+        """What a gRPC call is told."""
+        return [_grpc_status(self.code), _IDENTITY, *self._grpc_details()]
+
+    @property
+    def http_headers(self) -> list[dict[str, Any]]:
+        """What any other request is told, beside its body."""
+        if self.retry_after is None:
+            return [_IDENTITY]
+        return [_IDENTITY, _set("retry-after", str(self.retry_after))]
+
+    def _grpc_details(self) -> list[dict[str, Any]]:
+        if self.retry_after is None:
+            return []
+        return [_set("grpc-status-details-bin", retry_details(self.text, self.retry_after))]
 
 
 def local_replies(options: Options) -> dict[str, Any]:
@@ -82,6 +103,13 @@ def local_replies(options: Options) -> dict[str, Any]:
             PATH_NOT_TEXT,
             status=400,
         ),
+        _Reply(
+            "overload",
+            Code.RESOURCE_EXHAUSTED,
+            holds_too_much(options),
+            status=429,
+            retry_after=1,
+        ),
     ]
     # That the server is there, in the words of `/health`; nothing went wrong.
     alive = {"filter": _occasion("health_check_ok"), "body_format_override": _text("OK")}
@@ -92,10 +120,15 @@ def local_replies(options: Options) -> dict[str, Any]:
             {
                 "filter": {"and_filter": {"filters": [_GRPC, occasion]}},
                 "body_format_override": _text(reply.text),
-                "headers_to_add": [_grpc_status(reply.code), _IDENTITY],
+                "headers_to_add": reply.grpc_headers,
                 **_status(reply.status),
             },
-            {"filter": occasion, **_refusal(reply.text), **_status(reply.status)},
+            {
+                "filter": occasion,
+                **_refusal(reply.text),
+                "headers_to_add": reply.http_headers,
+                **_status(reply.status),
+            },
         ]
     # pyvoy answers in the place of an application that raised, and says status 0 to gRPC callers.
     for occasion, code in ((_STATUS_500, Code.INTERNAL), (_GRPC, Code.UNAVAILABLE)):
@@ -141,5 +174,11 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _grpc_status(code: Code) -> dict[str, Any]:
-    header = {"key": "grpc-status", "value": str(int(code))}
-    return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return _set("grpc-status", str(int(code)))
+
+
+def _set(name: str, value: str) -> dict[str, Any]:
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }

@@ -30,11 +30,13 @@ from hypercorn.utils import UnexpectedMessageError, suppress_body
 
 from kitfox import logs
 from kitfox.errors import Code
-from kitfox.server._refusals import excess
+from kitfox.server._refusals import excess, holds_too_much, retry_details
 from kitfox.server.asgi import Headers, Message, given_request_id, header
 from kitfox.server.options import Options
 
-__all__ = ["Aborted", "ClientGone", "Exchange", "LastResponse", "error_body", "new_identity"]
+__all__ = [
+    *("Aborted", "ClientGone", "Exchange", "Held", "LastResponse", "error_body", "new_identity"),
+]
 
 log = logs.channel("HYPERCORN")
 
@@ -56,6 +58,15 @@ class Aborted(Event):
     """The rest of the answer will never come."""
 
 
+class Held:
+    """How many bytes of answers wait for their clients, on all connections together."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
 class Exchange(HTTPStream):
     """One request and its answer.
 
@@ -63,10 +74,15 @@ class Exchange(HTTPStream):
         arguments: As hypercorn's class takes them.
         options: The limits.
         took: Told how many bytes of the body the application has taken.
+        held: Counts what clients have not taken yet.
     """
 
     def __init__(
-        self, *arguments: Any, options: Options, took: Callable[["Exchange", int], None]
+        self,
+        *arguments: Any,
+        options: Options,
+        took: Callable[["Exchange", int], None],
+        held: Held,
     ) -> None:
         super().__init__(*arguments)
         self._app = arguments[0]
@@ -79,6 +95,8 @@ class Exchange(HTTPStream):
         """Whether anything was sent."""
         self._options = options
         self._took = took
+        self._unsent = held
+        self._is_turned_down = False
         self._chunks: list[bytes] = []
         self._held = 0
         self._end_is_told = False
@@ -98,10 +116,13 @@ class Exchange(HTTPStream):
             if text := excess(
                 event.raw_path, event.headers, most.max_header_bytes, most.max_headers
             ):
-                with contextlib.suppress(ClientGone):
-                    await self.refuse(431, Code.RESOURCE_EXHAUSTED, text)
+                self._turn_down(431, text)
+            elif self._unsent.size > most.max_engine_bytes:
+                self._turn_down(429, holds_too_much(most), retry_after=1)
             else:
                 self.task_group.spawn(self._run)
+        elif isinstance(event, Body) and self._is_turned_down:
+            self._took(self, len(event.data))
         elif isinstance(event, Body):
             self._chunks.append(bytes(event.data))
             self._held += len(event.data)
@@ -155,13 +176,16 @@ class Exchange(HTTPStream):
             raise UnexpectedMessageError(self.state, kind)
         self.touched = time.monotonic()
 
-    async def refuse(self, status: int, code: Code, text: str) -> None:
+    async def refuse(
+        self, status: int, code: Code, text: str, *, retry_after: int | None = None
+    ) -> None:
         """Answers in the application's place; what that still sends is lost.
 
         Args:
             status: HTTP's.
             code: gRPC's.
             text: The reason.
+            retry_after: After how many seconds to try again.
 
         Raises:
             ClientGone: There is nobody to answer.
@@ -178,6 +202,9 @@ class Exchange(HTTPStream):
                 (b"grpc-message", quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~").encode()),
                 *given,
             ]
+            if retry_after is not None:
+                details = retry_details(text, retry_after)
+                told.append((b"grpc-status-details-bin", details.encode()))
             head, body = {"status": 200, "headers": told}, b""
         else:
             identity = given[0][1] if given else new_identity()
@@ -187,8 +214,22 @@ class Exchange(HTTPStream):
                 (b"x-request-id", identity),
                 (b"content-length", b"%d" % len(body)),
             ]
+            if retry_after is not None:
+                told.append((b"retry-after", b"%d" % retry_after))
             head = {"status": status, "headers": told}
         await self._respond_with(head, {"body": body})
+
+    def _turn_down(self, status: int, text: str, *, retry_after: int | None = None) -> None:
+        """Refuses without the application; nothing of the body is kept."""
+        self._is_turned_down = True
+
+        async def refuse() -> None:
+            with contextlib.suppress(ClientGone):
+                code = Code.RESOURCE_EXHAUSTED
+                await self.refuse(status, code, text, retry_after=retry_after)
+
+        # Beside what the connection reads: the client may have no room for the words.
+        self.task_group.spawn(refuse)
 
     async def _respond_with(self, head: Message, message: Message) -> None:
         """Sends a part of the body, and before the first one the head."""
@@ -204,7 +245,11 @@ class Exchange(HTTPStream):
                 await self._close()
                 return
         if body and not suppress_body(self.scope["method"], status):
-            await self.send(Body(stream_id=self.stream_id, data=bytes(body)))
+            self._unsent.size += len(body)
+            try:
+                await self.send(Body(stream_id=self.stream_id, data=bytes(body)))
+            finally:
+                self._unsent.size -= len(body)
         if is_last:
             await self._finish(head)
 

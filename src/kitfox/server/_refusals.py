@@ -3,8 +3,11 @@
 Each sentence names the limit, its value and its setting.
 """
 
+from base64 import b64encode
 from collections.abc import Sequence
 
+from kitfox.errors import ResourceExhausted
+from kitfox.server.error_details import status_details
 from kitfox.server.options import Options
 
 __all__ = [
@@ -13,6 +16,8 @@ __all__ = [
     "excess",
     "headers_too_large",
     "headers_too_slow",
+    "holds_too_much",
+    "retry_details",
     "stood_still",
     "too_many_headers",
 ]
@@ -48,6 +53,23 @@ def stood_still(options: Options) -> str:
         f"nothing was sent or received for {options.stream_seconds:g} s "
         "(setting server.stream_idle_seconds)"
     )
+
+
+def holds_too_much(options: Options) -> str:
+    """For any request, while the engine holds too much for other ones."""
+    return (
+        f"the server holds more than {options.max_engine_bytes} bytes for its clients "
+        "(setting server.max_engine_size)"
+    )
+
+
+def retry_details(text: str, seconds: int) -> str:
+    """What else a gRPC call is told when it may be tried again, as `grpc-status-details-bin`.
+
+    The id of the request is not in it: where this is made, it is not known.
+    """
+    details = status_details(ResourceExhausted(text, retry_after=seconds), "") or b""
+    return b64encode(details).rstrip(b"=").decode()
 
 
 def excess(path: str | bytes, headers: Sequence[tuple[bytes, bytes]], size: int, count: int) -> str:

@@ -37,6 +37,9 @@ LOG_SEPARATOR = "\x1f"
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 
+_HEAP = "envoy.resource_monitors.fixed_heap"
+"""Measures what Envoy holds. Python and its models are not in its heap: they have another one."""
+
 
 def bootstrap(options: Options) -> dict[str, Any]:
     """Envoy's configuration, to be given to it as JSON.
@@ -87,8 +90,23 @@ def bootstrap(options: Options) -> dict[str, Any]:
                         ".DownstreamConnectionsConfig",
                         "max_active_downstream_connections": options.max_connections,
                     },
+                },
+                {
+                    "name": _HEAP,
+                    "typed_config": {
+                        "@type": f"{_TYPE}.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                        "max_heap_size_bytes": options.max_engine_bytes,
+                    },
+                },
+            ],
+            # A fast client that reads nothing fills a gigabyte in a second.
+            "refresh_interval": "0.1s",
+            "actions": [
+                {
+                    "name": "envoy.overload_actions.stop_accepting_requests",
+                    "triggers": [{"name": _HEAP, "threshold": {"value": 1.0}}],
                 }
-            ]
+            ],
         },
     }
 

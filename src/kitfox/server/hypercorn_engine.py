@@ -29,6 +29,7 @@ from hypercorn.config import Config
 
 from kitfox.errors import FailedPrecondition, KitfoxError
 from kitfox.server._connection import Connection
+from kitfox.server._exchange import Held
 from kitfox.server._lifespan import Lifespan
 from kitfox.server._ports import bind, check_free, unavailable
 from kitfox.server._status import Link
@@ -83,6 +84,7 @@ class HypercornServer:
         self._link = Link()
         self._context = WorkerContext(None)
         self._connections: set[Connection] = set()
+        self._held = Held()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nobody = asyncio.Event()
         self._nobody.set()
@@ -159,7 +161,9 @@ class HypercornServer:
                 writer.transport.abort()
                 return
             connection = Connection(
-                *(app, self._options, config, self._context, reader, writer), forget=self._forget
+                *(app, self._options, config, self._context, reader, writer),
+                forget=self._forget,
+                held=self._held,
             )
             self._connections.add(connection)
             self._nobody.clear()

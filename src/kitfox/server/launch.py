@@ -100,6 +100,7 @@ def _options(settings: Config) -> Options:
         max_header_bytes=server.max_header_size,
         max_headers=server.max_headers,
         max_connections=server.max_connections,
+        max_engine_bytes=server.max_engine_size,
         header_seconds=server.header_seconds,
         stream_seconds=server.stream_idle_seconds,
         flush_seconds=server.request_seconds,

@@ -65,6 +65,8 @@ class Options:
     """The most requests that one HTTP/2 connection may have open at a time."""
     max_connections: int = 20_000
     """The most connections; beyond it new ones are closed at once."""
+    max_engine_bytes: int = 4 << 30
+    """The most bytes that the engine holds for its clients; beyond it new requests are refused."""
     header_seconds: float = 30.0
     """How long a client may take to send the headers of a request; 0 is for ever."""
     stream_seconds: float = 3600.0
