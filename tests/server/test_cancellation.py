@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.abuse.conftest import Victim, is_unharmed, start
 from tests.abuse.wire import Http1
 from tests.server.shapes import MODELS, ShapesServer, model, request, requests
 from tests.server.shapes_http import PROTOCOLS, STREAMS, http_request
@@ -23,16 +24,20 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=["envoy", "hypercorn"])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ShapesServer]:
+) -> Iterator[Victim]:
     """A server that runs two calls at a time, on each engine."""
-    made = ShapesServer.make(
-        tmp_path_factory.mktemp("shapes"),
-        RUNTIME_SERVER_THREAD_POOL_SIZE="2",
-        SERVER_ENGINE=request.param,
-    )
-    made.start()
+    folder = tmp_path_factory.mktemp("shapes")
+    made = start(folder, request.param, RUNTIME_SERVER_THREAD_POOL_SIZE="2")
     yield made
     assert made.stop() == 0, made.log
+
+
+@pytest.fixture(autouse=True)
+def unharmed(server: Victim) -> Iterator[None]:
+    """Other clients are answered as before, and nothing is kept."""
+    before = server.state()
+    yield
+    is_unharmed(server, before)
 
 
 @pytest.fixture
