@@ -97,7 +97,8 @@ def test_one_message_comes_back(message: bytes) -> None:
         (frame(b"a" * 2049), b"", ResourceExhausted, "at most 2048.*server.max_message_size"),
         (b"\2\0\0\0\1a", b"gzip", InvalidArgument, "compressed flag 2"),
         (b"\1\0\0\0\1a", b"snappy", KitfoxError, "'snappy' is not supported: expected gzip"),
-        (b"\1\0\0\0\1a", b"", KitfoxError, "'none' is not supported"),
+        (b"\1\0\0\0\1a", b"", InvalidArgument, "grpc-encoding does not say how"),
+        (b"\1\0\0\0\1a", b"identity", InvalidArgument, "grpc-encoding does not say how"),
         (b"\1\0\0\0\4fail", b"gzip", InvalidArgument, "not valid gzip"),
     ],
 )

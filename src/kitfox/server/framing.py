@@ -47,7 +47,8 @@ def unframe(body: bytes, encoding: bytes, settings: Server) -> bytes:
         settings: Where the limits are.
 
     Raises:
-        InvalidArgument: There is no message, more than one, or the gzip data is broken.
+        InvalidArgument: There is no message, more than one, the gzip data is broken, or it is not
+            said that it is gzip.
         ResourceExhausted: The message is too large.
         KitfoxError: UNIMPLEMENTED: a compression other than gzip.
     """
@@ -138,8 +139,12 @@ async def _unpacked(message: bytes, compressed: int, encoding: bytes, settings: 
 def _unpack(message: bytes, compressed: int, encoding: bytes, settings: Server) -> bytes:
     if compressed != 1:
         raise InvalidArgument(f"compressed flag {compressed}: expected 0 or 1")
+    if encoding in (b"", b"identity"):
+        raise InvalidArgument(
+            "the message is marked as compressed, and grpc-encoding does not say how: expected gzip"
+        )
     if encoding != b"gzip":
-        name = encoding.decode("latin-1") or "none"
+        name = encoding.decode("latin-1")
         raise KitfoxError(
             f"message compression {name!r} is not supported: expected gzip or identity",
             code=Code.UNIMPLEMENTED,
