@@ -1,6 +1,7 @@
 """Models whose loading goes as their `config.yml` says, and managers of them."""
 
 import asyncio
+import concurrent.futures
 import errno
 import logging
 import sys
@@ -79,6 +80,14 @@ class Actor(ModuleBase):
                 raise RuntimeError("the lines are forgotten")
             case "exit":
                 sys.exit(3)
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "cancel":
+                raise asyncio.CancelledError
+            case "give up":
+                raise concurrent.futures.CancelledError
+            case "stop":
+                raise StopIteration("no more lines")
             case "wait":
                 sys.stdout.write(f"{name} waits\n")
                 stage.go.wait(60)

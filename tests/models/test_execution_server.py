@@ -187,3 +187,12 @@ def test_the_author_may_ask_for_the_event_loop(server: Server) -> None:
     assert say(server, "quick", "x").json["where"] != say(server, "stuck", "x").json["where"]
     assert say(server, "stuck", "x").json["where"].startswith("stuck-")
     assert not say(server, "quick", "x").json["where"].startswith("quick-")
+
+
+@pytest.mark.parametrize("model", ["stuck", "quick", "selfish", "batched", "apart"])
+@pytest.mark.parametrize("text", ["exit 3", "interrupt"])
+def test_a_call_that_wants_to_end_the_process_fails_alone(
+    server: Server, model: str, text: str
+) -> None:
+    assert say(server, model, text).status == 500
+    assert say(server, model, "x").json["text"] == "x"

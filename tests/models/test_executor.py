@@ -77,7 +77,7 @@ def test_a_call_that_is_cancelled_while_it_waits_is_not_run() -> None:
     assert asyncio.run(scenario()) == []
 
 
-@pytest.mark.parametrize("error", [ValueError("wrong"), KeyError("x"), SystemExit(3)])
+@pytest.mark.parametrize("error", [ValueError("wrong"), KeyError("x")])
 def test_what_a_call_raises_reaches_its_caller(error: BaseException) -> None:
     def fail() -> None:
         raise error
@@ -89,6 +89,27 @@ def test_what_a_call_raises_reaches_its_caller(error: BaseException) -> None:
             return future.exception()
 
     assert asyncio.run(scenario()) is error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SystemExit(3), r"the module called sys\.exit\(3\)"),
+        (KeyboardInterrupt(), r"the module raised KeyboardInterrupt\(\)"),
+        (GeneratorExit(), r"the module raised GeneratorExit\(\)"),
+        (asyncio.CancelledError(), r"the module raised CancelledError\(\)"),
+    ],
+)
+def test_what_would_end_the_event_loop_becomes_an_error(error: BaseException, words: str) -> None:
+    def fail() -> None:
+        raise error
+
+    async def scenario() -> None:
+        async with executor(1) as pool:
+            with pytest.raises(RuntimeError, match=words):
+                await pool.submit(fail, {})
+
+    asyncio.run(scenario())
 
 
 def test_stop_iteration_becomes_an_error_that_a_coroutine_can_carry() -> None:

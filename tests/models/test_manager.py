@@ -83,14 +83,22 @@ def test_a_load_goes_on_when_nobody_waits_any_more(tmp_path: Path, stage: Stage)
 
 @pytest.mark.parametrize(
     ("act", "reason"),
-    [("raise", "the lines are forgotten"), ("exit", r"the module called sys\.exit\(3\)")],
+    [
+        ("raise", "the lines are forgotten"),
+        ("exit", r"the module called sys\.exit\(3\)"),
+        ("interrupt", r"the module raised KeyboardInterrupt\(\)"),
+        ("cancel", r"the module raised CancelledError\(\)"),
+        ("give up", r"the module raised CancelledError\(\)"),
+        ("stop", r"the module raised StopIteration\('no more lines'\)"),
+    ],
 )
 def test_a_load_that_fails_says_why(tmp_path: Path, stage: Stage, act: str, reason: str) -> None:
     write_model(tmp_path, "fox", act=act)
 
     async def scenario(models: ModelManager) -> None:
         with pytest.raises(Internal, match=f"Model fox failed to load. Nested error: {reason}"):
-            await models.get("fox")
+            async with asyncio.timeout(60):
+                await models.get("fox")
         failure = models.failure("fox")
         assert failure is not None
         assert any("Error" in line or "exit" in line for line in failure.log)

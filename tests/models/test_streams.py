@@ -277,3 +277,17 @@ def test_a_generator_whose_caller_is_gone_makes_one_more_result_at_most() -> Non
         assert seen == [0]
 
     asyncio.run(scenario())
+
+
+def test_a_stream_that_wants_to_end_the_process_fails_alone() -> None:
+    async def fail_later() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise SystemExit(3)
+
+    async def scenario() -> None:
+        batches = collect(fail_later(), encode=identity)
+        assert await anext(batches) == [b"a"]
+        with pytest.raises(RuntimeError, match=r"the module called sys\.exit\(3\)"):
+            await anext(batches)
+
+    asyncio.run(scenario())

@@ -13,6 +13,7 @@ from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.manager import ModelManager
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.opening import OpenedModel, open_model
+from kitfox.models.raised import harmless
 from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.settings import ExecutionSettings, read_model_config
 from kitfox.models.store import ModelStore, ModelVersion
@@ -57,6 +58,7 @@ __all__ = [
     "collect",
     "files_at",
     "generate",
+    "harmless",
     "library_environment",
     "make_call",
     "open_model",

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from kitfox.errors import TRY_AGAIN_SECONDS, ResourceExhausted
 from kitfox.logs import current_request
 from kitfox.models.permits import Permits
+from kitfox.models.raised import harmless
 from kitfox.modules import RequestContext
 
 __all__ = [
@@ -459,10 +460,7 @@ class ThreadExecutor:
 
 def fail(future: "asyncio.Future[Any] | Waiter", error: BaseException) -> None:
     """Gives a future what a model raised."""
-    if isinstance(error, StopIteration):
-        # A future refuses StopIteration, which would end the awaiting coroutine.
-        error = RuntimeError(f"the model raised {error!r}")
-    future.set_exception(error)
+    future.set_exception(harmless(error))
 
 
 def too_many_wait(name: str, limit: int) -> ResourceExhausted:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
 
-from kitfox.errors import Internal
+from kitfox.models.raised import harmless
 
 __all__ = ["LoadThreads", "Slots"]
 
@@ -22,7 +22,7 @@ class LoadThreads(Executor):
     """A thread for each call, so that one that never ends keeps none from the others."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Starts the call. An exit that it asks for is its failure, and the process goes on."""
+        """Starts the call. Whatever it raises is its failure, and the process goes on."""
         future: Future[T] = Future()
         context = contextvars.copy_context()
 
@@ -31,12 +31,8 @@ class LoadThreads(Executor):
                 return
             try:
                 result = context.run(fn, *args, **kwargs)
-            except SystemExit as err:
-                failure = Internal(f"the module called sys.exit({err.code!r})")
-                failure.__cause__ = err
-                future.set_exception(failure)
             except BaseException as err:  # noqa: BLE001 -- the edge between user code and us
-                future.set_exception(err)
+                future.set_exception(harmless(err))
             else:
                 future.set_result(result)
 

@@ -26,6 +26,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from kitfox.data import DataStream
 from kitfox.models.executor import Executor
+from kitfox.models.raised import harmless
 from kitfox.modules import RequestContext
 
 __all__ = ["Feed", "RequestFeed", "RequestStream", "collect", "generate", "split"]
@@ -444,6 +445,8 @@ async def collect(
                 if size >= _MOST_WAITING:
                     room.clear()
                     await room.wait()
+        except (SystemExit, KeyboardInterrupt) as err:
+            raise harmless(err) from err
         finally:
             ended = True
             notice.set()

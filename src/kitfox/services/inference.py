@@ -40,6 +40,7 @@ from kitfox.models import (
     Waiter,
     collect,
     generate,
+    harmless,
     make_call,
     split,
 )
@@ -241,6 +242,8 @@ class InferenceHandler(_Inference):
         running[id(call)] = call
         try:
             return await function(**fields)
+        except (SystemExit, KeyboardInterrupt) as err:
+            raise harmless(err) from err
         finally:
             del running[id(call)]
             on_loop.calls += 1
@@ -391,26 +394,29 @@ class StreamingInferenceHandler(_Inference):
         def make() -> Iterable[Any]:
             return self._iterable(call())
 
-        if operation.is_async:
-            async with operation.on_loop.place():
-                made = call() if operation.kind == "async_generator" else await call()
-                if not self._method.output_streaming:
-                    yield [write(made)]
-                    return
-                if isinstance(made, AsyncIterable):
-                    async with aclosing(collect(made, encode=write)) as batches:
-                        async for batch in batches:
-                            yield batch
-                    return
-            # A thread makes these, which has to have a place itself.
-            make = partial(self._iterable, made)
-        if not self._method.output_streaming:
-            yield [await executor.submit(lambda: write(call()), {}, context)]
-            return
-        generated = generate(make, encode=write, executor=executor, context=context)
-        async with aclosing(generated) as batches:
-            async for batch in batches:
-                yield batch
+        try:
+            if operation.is_async:
+                async with operation.on_loop.place():
+                    made = call() if operation.kind == "async_generator" else await call()
+                    if not self._method.output_streaming:
+                        yield [write(made)]
+                        return
+                    if isinstance(made, AsyncIterable):
+                        async with aclosing(collect(made, encode=write)) as batches:
+                            async for batch in batches:
+                                yield batch
+                        return
+                # A thread makes these, which has to have a place itself.
+                make = partial(self._iterable, made)
+            if not self._method.output_streaming:
+                yield [await executor.submit(lambda: write(call()), {}, context)]
+                return
+            generated = generate(make, encode=write, executor=executor, context=context)
+            async with aclosing(generated) as batches:
+                async for batch in batches:
+                    yield batch
+        except (SystemExit, KeyboardInterrupt) as err:
+            raise harmless(err) from err
 
     def _iterable(self, made: Any) -> Iterable[Any]:
         if isinstance(made, Iterable):

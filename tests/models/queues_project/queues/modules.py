@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -48,6 +49,10 @@ def work(text: str) -> None:
             time.sleep(0.0005)
     if verb == "tire":
         raise ResourceExhausted("it is tired", retry_after=float(files))
+    if verb == "exit":
+        sys.exit(int(files))
+    if verb == "interrupt":
+        raise KeyboardInterrupt
     if verb == "refuse":
         raise ValueError("it will not say that")
 
