@@ -3,15 +3,20 @@
 import hashlib
 from pathlib import Path
 
-from kitfox.modules.archive import ArchivedModel
+from kitfox.errors import InvalidArgument
+from kitfox.modules.archive import ArchivedModel, UnsafeArchive
+from kitfox.modules.config import CONFIG_FILE
 from kitfox.modules.manifest import (
     MANIFEST,
+    DamagedModel,
     IncompleteModel,
     Manifest,
     parse_manifest,
 )
 
 __all__ = ["ArchiveCheck", "archived_manifest"]
+
+_MOST_REMEMBERED = 10_000
 
 
 def archived_manifest(path: Path) -> Manifest | None:
@@ -51,22 +56,45 @@ class ArchiveCheck:
         """Reads all of a zip file whose content has not been compared, or has changed since.
 
         Raises:
-            IncompleteModel: It lacks something.
+            FileNotFoundError: There is no `config.yml` in it.
+            IncompleteModel: It lacks something, or is only the beginning of a zip file.
             DamagedModel: A file's content is another than was published.
-            InvalidArgument: The zip file is damaged.
+            InvalidArgument: It is no zip file.
             UnsafeArchive: It would write outside of the folder that it is unpacked to.
         """
         found = path.stat()
         key, mark = (found.st_dev, found.st_ino), (found.st_size, found.st_mtime_ns)
         if self._known.get(key) == mark:
             return
-        with ArchivedModel(path) as archived:
-            manifest = _manifest_of(archived)
-            for record in manifest.files if manifest else ():
-                if record.link is not None:
-                    continue
-                digest = hashlib.sha256()
+        try:
+            archived = ArchivedModel(path)
+        except UnsafeArchive:
+            raise
+        except InvalidArgument as error:
+            if _begins_as_zip(path):
+                raise IncompleteModel(error.message) from error
+            raise
+        with archived:
+            self._compare(archived)
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[key] = mark
+
+    def _compare(self, archived: ArchivedModel) -> None:
+        archived.read(CONFIG_FILE, 1)
+        manifest = _manifest_of(archived)
+        for record in manifest.files if manifest else ():
+            if record.link is not None:
+                continue
+            digest = hashlib.sha256()
+            try:
                 for piece in archived.pieces(record.path):
                     digest.update(piece)
-                record.compare(digest.hexdigest())
-        self._known[key] = mark
+            except InvalidArgument as error:
+                raise DamagedModel(f"{record.path} is damaged: {error.message}") from error
+            record.compare(digest.hexdigest())
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == b"PK"
