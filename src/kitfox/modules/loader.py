@@ -6,8 +6,6 @@
 import inspect
 import logging
 import os
-import shutil
-import tempfile
 import threading
 import typing
 import weakref
@@ -20,6 +18,7 @@ from kitfox.modules.archive import ArchivedModel, extract, find_model_folder
 from kitfox.modules.config import CONFIG_FILE, ModelConfigError, ModuleConfig
 from kitfox.modules.registry import ModuleRegistry, UnknownModule, default_registry
 from kitfox.modules.signature import parameters_of
+from kitfox.modules.unpacked import UnpackedFolder
 
 if TYPE_CHECKING:
     from kitfox.modules.module_class import ModuleBase
@@ -202,15 +201,15 @@ def _load_path(path: str, registry: ModuleRegistry, arguments: dict[str, Any]) -
 def _load_archive(
     archive: str | bytes | BytesIO, registry: ModuleRegistry, arguments: dict[str, Any]
 ) -> "ModuleBase":
-    folder = tempfile.mkdtemp(prefix="kitfox-model-")
+    folder = UnpackedFolder()
     try:
-        extract(archive, folder, force_overwrite=True)
-        model = _load_folder(find_model_folder(folder), registry, arguments)
+        extract(archive, folder.path)
+        model = _load_folder(find_model_folder(folder.path), registry, arguments)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
         raise
     # Not at once: a model may map its files into memory, or read them later.
-    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    weakref.finalize(model, folder.remove)
     return model
 
 
