@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from kitfox.errors import InvalidArgument, KitfoxError
 from kitfox.models import ModelStore
+from kitfox.modules import archived_manifest
 from kitfox.modules.archive import pack_folder
 from kitfox.modules.manifest import DamagedModel, IncompleteModel, seal
 
@@ -80,6 +82,21 @@ def test_what_has_no_configuration_is_not_unpacked(store: ModelStore, root: Path
     pack(root / "a.zip", {"word.txt": b"hi"})
     with pytest.raises(FileNotFoundError, match=r"does not contain `config\.yml`"):
         store.verify("a.zip", root / "a.zip")
+
+
+def test_a_manifest_that_unpacks_to_very_much_is_not_kept(
+    store: ModelStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archived_manifest, "LARGEST_MANIFEST", 1 << 20)
+    with zipfile.ZipFile(root / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in (files("hi") | {"manifest.json": b" " * (32 << 20)}).items():
+            archive.writestr(name, data)
+    tracemalloc.start()
+    try:
+        assert "manifest.json is not complete" in problem_of(store)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_link_is_listed(store: ModelStore, root: Path) -> None:

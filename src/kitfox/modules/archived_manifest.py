@@ -7,6 +7,7 @@ from kitfox.errors import InvalidArgument
 from kitfox.modules.archive import ArchivedModel, UnsafeArchive
 from kitfox.modules.config import CONFIG_FILE
 from kitfox.modules.manifest import (
+    LARGEST_MANIFEST,
     MANIFEST,
     DamagedModel,
     IncompleteModel,
@@ -35,7 +36,7 @@ def archived_manifest(path: Path) -> Manifest | None:
 def _manifest_of(archived: ArchivedModel) -> Manifest | None:
     if MANIFEST not in archived.sizes:
         return None
-    manifest = parse_manifest(archived.read(MANIFEST), MANIFEST)
+    manifest = parse_manifest(archived.read(MANIFEST, LARGEST_MANIFEST), MANIFEST)
     for record in manifest.files if manifest else ():
         size = archived.sizes.get(record.path)
         if size is None:

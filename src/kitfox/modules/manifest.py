@@ -19,6 +19,7 @@ from kitfox.errors import Code, FailedPrecondition, KitfoxError, Unavailable
 from kitfox.modules.publication import sync_folder, write_file
 
 __all__ = [
+    "LARGEST_MANIFEST",
     "MANIFEST",
     "DamagedModel",
     "DigestCheck",
@@ -39,7 +40,7 @@ MANIFEST = "manifest.json"
 """The file in a model folder that says of what it consists, and which training made it."""
 
 _FORMAT = 1
-_LARGEST = 64 << 20
+LARGEST_MANIFEST = 64 << 20
 """Bytes: no manifest is longer, so what is is none."""
 _MOST_REMEMBERED = 200_000
 
@@ -180,7 +181,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     try:
         with (folder / MANIFEST).open("rb") as stream:
-            text = stream.read(_LARGEST)
+            text = stream.read(LARGEST_MANIFEST)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
