@@ -65,7 +65,7 @@ def upload(server: ManagedServer, model: str, body: bytes, kind: str = "applicat
 def left(server: ManagedServer) -> list[str]:
     """What lies in the folder where changes are prepared."""
     folder = server.models / ".versions" / ".work"
-    return [path.name for path in folder.iterdir() if path.name != "lock"]
+    return [path.name for path in folder.glob("*") if path.name != "lock"]
 
 
 def test_a_model_may_be_larger_than_a_message(server: ManagedServer) -> None:
