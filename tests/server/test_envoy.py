@@ -86,6 +86,21 @@ def test_the_environment_can_be_restored() -> None:
     assert inner == base
 
 
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ({}, "glibc.pthread.rseq=0"),
+        ({"GLIBC_TUNABLES": "glibc.malloc.check=1"}, "glibc.malloc.check=1:glibc.pthread.rseq=0"),
+        ({"GLIBC_TUNABLES": "glibc.pthread.rseq=1"}, "glibc.pthread.rseq=1"),
+    ],
+)
+def test_what_the_user_tells_glibc_stays(base: dict[str, str], expected: str) -> None:
+    inner = environment(base)
+    assert inner["GLIBC_TUNABLES"] == expected
+    restore_environment(inner)
+    assert inner == base
+
+
 def test_a_taken_port_is_found_although_both_would_share_it() -> None:
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

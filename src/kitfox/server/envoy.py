@@ -374,9 +374,17 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
         # Large messages go back to the system when they are done with. By default glibc takes up to
         # 32 MiB from where small objects are too, once something large has been freed.
         "MALLOC_MMAP_THRESHOLD_": base.get("MALLOC_MMAP_THRESHOLD_") or str(1 << 20),
+        # Envoy's allocator has a cache for each processor only where glibc leaves it the kernel's
+        # restartable sequences; else its threads spend a twentieth more time.
+        "GLIBC_TUNABLES": _tunables(base.get("GLIBC_TUNABLES", "")),
     }
     outer = {name: base.get(name) for name in changes}
     return {**base, **changes, OUTER_VARIABLE: json.dumps(outer)}
+
+
+def _tunables(base: str) -> str:
+    name = "glibc.pthread.rseq"
+    return base if name in base else ":".join(filter(None, [base, f"{name}=0"]))
 
 
 def _libpython() -> str | None:
