@@ -1,8 +1,7 @@
 """Reads the configuration: files and variables in, a `Config` out; nothing unknown accepted."""
 
-import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -212,7 +211,7 @@ def _check_names(
     for key, value in values.items():
         path = ".".join([*prefix, str(key)])
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            close = _close(str(key), known, 0.5)
             nearest = close[0] if close else _elsewhere(str(key))
             dotted = nearest if "." in nearest else ".".join([*prefix, nearest])
             hint = f"did you mean {dotted!r}?" if nearest else f"known: {', '.join(sorted(known))}"
@@ -234,5 +233,11 @@ def _elsewhere(key: str) -> str:
     names: dict[str, str] = {}
     for path, _ in _leaves(Config, ()):
         names.setdefault(path[-1], ".".join(path))
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
+    close = _close(key, names, 0.7)
     return names[close[0]] if close else ""
+
+
+def _close(key: str, known: Iterable[str], cutoff: float) -> list[str]:
+    import difflib  # only here: each process of a server reads the configuration, most without this
+
+    return difflib.get_close_matches(key, list(known), n=1, cutoff=cutoff)

@@ -47,9 +47,14 @@ def _check_tcp(listener: Listener) -> None:
         # Without SO_REUSEPORT, so that a server which uses that is seen as well.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((listener.address, listener.port))
+            probe.bind(_place(listener))
         except OSError as error:
             raise unavailable(listener, error) from error
+
+
+def _place(listener: Listener) -> tuple[bytes, int]:
+    # As bytes: for text Python loads its tables of international names, which are 0.4 MB.
+    return listener.address.encode(), listener.port
 
 
 def _check_unix(listener: Listener) -> None:
@@ -83,7 +88,7 @@ def bind(listener: Listener, options: Options) -> socket.socket:
             found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         for level, name, value in keepalive(options):
             found.setsockopt(level, name, value)
-        found.bind((listener.address, listener.port))
+        found.bind(_place(listener))
     except OSError as error:
         found.close()
         raise unavailable(listener, error) from error

@@ -11,9 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 from kitfox.errors import FailedPrecondition
 from kitfox.server._status import VARIABLE, Channel
@@ -61,7 +60,7 @@ class EnvoyProcess:
         admin_pipe, admin_end = os.pipe()
         theirs = channel.theirs.fileno()
         # Envoy reads files below /dev/fd, by its own rule, so no file lies about after a crash.
-        with tempfile.TemporaryFile() as config:
+        with _nameless_file() as config:
             config.write(json.dumps(bootstrap(options)).encode())
             config.flush()
             config.seek(0)
@@ -152,6 +151,14 @@ class EnvoyProcess:
         os.close(self._admin_pipe)
         if self._process.stderr is not None:
             self._process.stderr.close()
+
+
+def _nameless_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("envoy.json"), "w+b")
+    import tempfile  # a megabyte, for as long as the server runs
+
+    return tempfile.TemporaryFile()
 
 
 def split_output(data: bytes) -> tuple[bytes, list[Record], bytes]:

@@ -6,7 +6,6 @@ it returns a data object or raises a `KitfoxError`.
 
 import asyncio
 import contextlib
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -246,6 +245,8 @@ def _package_versions(asked: Mapping[str, bool | str]) -> dict[str, str]:
         asked: Under `all`, whether to tell of every package that is installed; the others are
             versions to be told as they are.
     """
+    import importlib.metadata  # only here: few servers are ever asked
+
     given = {name: str(value) for name, value in asked.items() if name != "all"}
     if asked.get("all"):
         every = {item.name: item.version for item in importlib.metadata.distributions()}
