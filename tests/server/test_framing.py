@@ -81,6 +81,11 @@ def test_garbage_is_messages_or_a_refusal(body: bytes, places: list[int]) -> Non
     )
 
 
+def marked(packed: bytes) -> bytes:
+    """The frame of a message that is said to be compressed."""
+    return struct.pack(">BI", 1, len(packed)) + packed
+
+
 @given(st.binary(max_size=2048))
 def test_one_message_comes_back(message: bytes) -> None:
     assert unframe(frame(message), b"", SETTINGS) == message
@@ -100,6 +105,7 @@ def test_one_message_comes_back(message: bytes) -> None:
         (b"\1\0\0\0\1a", b"", InvalidArgument, "grpc-encoding does not say how"),
         (b"\1\0\0\0\1a", b"identity", InvalidArgument, "grpc-encoding does not say how"),
         (b"\1\0\0\0\4fail", b"gzip", InvalidArgument, "not valid gzip"),
+        (marked(gzip.compress(b"fox", mtime=0) + b"fox"), b"gzip", InvalidArgument, "more follows"),
     ],
 )
 def test_refusals_of_one_message(
@@ -114,13 +120,13 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     packed = gzip.compress(bytes(5000))
     for body in (bomb, packed):
         with pytest.raises(ResourceExhausted, match=r"more than 4096.*max_decompressed_size"):
-            unframe(struct.pack(">BI", 1, len(body)) + body, b"gzip", SETTINGS)
+            unframe(marked(body), b"gzip", SETTINGS)
 
 
 def test_gzip_that_ends_early_is_refused() -> None:
     packed = gzip.compress(b"fox" * 100)[:-4]
     with pytest.raises(InvalidArgument, match="ends too early"):
-        unframe(struct.pack(">BI", 1, len(packed)) + packed, b"gzip", SETTINGS)
+        unframe(marked(packed), b"gzip", SETTINGS)
 
 
 def test_a_stream_that_ends_in_a_message_is_refused() -> None:

@@ -96,10 +96,13 @@ def packed(body: bytes) -> bytes:
         (packed(b"x" * 1_000_000), 413, "setting server.max_decompressed_size"),
         (packed(body_of(2048))[:-1], 400, "ends too early"),
         (packed(body_of(2048)) + b"x", 400, "more follows"),
+        (packed(body_of(2048)) + b"garbage", 400, "more follows"),
+        (packed(body_of(2048)[:9]) + packed(body_of(2048)[9:]), 200, ""),
+        (packed(body_of(2048)) + packed(b" " * 3000), 413, "setting server.max_decompressed_size"),
         (b"", 400, "ends too early"),
         (body_of(60), 400, "not valid gzip"),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_compressed_bodies(body: bytes, status: int, words: str) -> None:
     headers = {"content-type": JSON, "content-encoding": "GZip"}

@@ -7,13 +7,20 @@ from kitfox.errors import InvalidArgument
 from kitfox.server.asgi import BodyTooLarge
 from kitfox.server.conversions import QUICK, QUICK_TO_UNPACK
 
-__all__ = ["WORTH_COMPRESSING", "accepts_gzip", "gunzip", "gzipped"]
+__all__ = ["WORTH_COMPRESSING", "GzipError", "accepts_gzip", "gunzip", "gzipped", "unpack"]
 
 WORTH_COMPRESSING = 1024
 """Smaller bodies are sent as they are."""
 
 _LEVEL = 1
 _GZIP = 31  # zlib's number for gzip's head and tail around the data
+# One member is what a client sends; programs that pack in parallel make some dozens.
+_MOST_MEMBERS = 1000
+_PIECE = 64 * 1024
+
+
+class GzipError(ValueError):
+    """Data is no gzip data, or not all of it; the text says what is wrong."""
 
 
 async def gzipped(body: bytes) -> bytes:
@@ -27,7 +34,7 @@ async def gunzip(body: bytes, limit: int) -> bytes:
     """What a body of gzip data holds.
 
     Args:
-        body: The data, of one member.
+        body: The data.
         limit: The most bytes of what it holds.
 
     Raises:
@@ -68,16 +75,61 @@ def _pack(body: bytes) -> bytes:
     return packer.compress(body) + packer.flush()
 
 
-def _unpack(body: bytes, limit: int) -> bytes:
+def unpack(data: bytes, limit: int) -> bytes:
+    """What gzip data holds: the contents of its members, one after the other (RFC 1952).
+
+    Args:
+        data: All of it.
+        limit: The most bytes that are wanted.
+
+    Returns:
+        At most one byte more than `limit`; with that one there is more than was wanted.
+
+    Raises:
+        GzipError: It is no gzip data, it is not complete, or of too many members.
+    """
     unpacker = zlib.decompressobj(wbits=_GZIP)
     try:
-        plain = unpacker.decompress(body, limit + 1)
+        plain = unpacker.decompress(data, limit + 1)
     except zlib.error as err:
+        raise GzipError(str(err)) from err
+    if len(plain) > limit:
+        return plain
+    if not unpacker.eof:
+        raise GzipError("it ends too early")
+    if unpacker.unused_data:
+        return plain + _unpack_further(unpacker.unused_data, limit - len(plain))
+    return plain
+
+
+def _unpack_further(data: bytes, limit: int) -> bytes:
+    """As `unpack`, of the members behind the first."""
+    view, parts, at, room = memoryview(data), [], 0, limit + 1
+    for _ in range(1, _MOST_MEMBERS):
+        unpacker = zlib.decompressobj(wbits=_GZIP)
+        while not unpacker.eof:
+            # In pieces: at its end each member gives what is left of one, as a copy.
+            piece = view[at : at + _PIECE]
+            if not piece:
+                raise GzipError("more follows after its end, which ends too early")
+            try:
+                parts.append(unpacker.decompress(piece, room))
+            except zlib.error as err:
+                raise GzipError(f"more follows after its end: {err}") from err
+            room -= len(parts[-1])
+            if not room:
+                return b"".join(parts)
+            at += len(piece) - len(unpacker.unused_data)
+        if at == len(view):
+            return b"".join(parts)
+    raise GzipError(f"it has more than {_MOST_MEMBERS} members")
+
+
+def _unpack(body: bytes, limit: int) -> bytes:
+    try:
+        plain = unpack(body, limit)
+    except GzipError as err:
         raise InvalidArgument(f"the request's body is not valid gzip: {err}") from err
     if len(plain) > limit:
         raise BodyTooLarge("the decompressed request", limit, "server.max_decompressed_size")
-    if not unpacker.eof:
-        raise InvalidArgument("the request's body is not valid gzip: it ends too early")
-    if unpacker.unused_data:
-        raise InvalidArgument("the request's body is not valid gzip: more follows after its end")
     return plain

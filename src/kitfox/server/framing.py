@@ -7,12 +7,12 @@ five-byte head (compressed flag, length) and its bytes, wherever the transport c
 import asyncio
 import gzip
 import struct
-import zlib
 from collections.abc import AsyncGenerator, Callable
 
 from kitfox.config import Server
 from kitfox.errors import Cancelled, Code, InvalidArgument, KitfoxError, ResourceExhausted
 from kitfox.server.asgi import BodyRoom, Receive
+from kitfox.server.compression import GzipError, unpack
 from kitfox.server.conversions import QUICK_TO_UNPACK
 from kitfox.server.pieces import Pieces
 
@@ -150,18 +150,15 @@ def _unpack(message: bytes, compressed: int, encoding: bytes, settings: Server) 
             code=Code.UNIMPLEMENTED,
         )
     limit = settings.max_decompressed_size
-    stream = zlib.decompressobj(wbits=31)
     try:
-        plain = stream.decompress(message, limit + 1)
-    except zlib.error as err:
+        plain = unpack(message, limit)
+    except GzipError as err:
         raise InvalidArgument(f"the message is not valid gzip: {err}") from err
     if len(plain) > limit:
         raise ResourceExhausted(
             f"the message has more than {limit} bytes when decompressed "
             "(setting server.max_decompressed_size)"
         )
-    if not stream.eof:
-        raise InvalidArgument("the message's gzip data ends too early")
     return plain
 
 
