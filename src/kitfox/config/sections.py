@@ -180,6 +180,7 @@ class Server(Section, frozen=True):
 
     engine: Literal["auto", "envoy", "hypercorn"] = "auto"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    pin_threads: bool = True
     address: str = "0.0.0.0"  # noqa: S104 -- a model server is there to be reached
     max_message_size: Bytes = 32 * 1024 * 1024
     max_decompressed_size: Bytes = 64 * 1024 * 1024

@@ -13,6 +13,7 @@ from kitfox.models.loading import ModelLoader, ModelOpener
 from kitfox.models.manager import ModelManager
 from kitfox.models.on_loop import OnLoop
 from kitfox.models.opening import OpenedModel, open_model
+from kitfox.models.placement import keep_quick_calls_on
 from kitfox.models.raised import harmless
 from kitfox.models.reference import ModelReference, check_model_id
 from kitfox.models.settings import ExecutionSettings, read_model_config
@@ -59,6 +60,7 @@ __all__ = [
     "files_at",
     "generate",
     "harmless",
+    "keep_quick_calls_on",
     "library_environment",
     "make_call",
     "open_model",

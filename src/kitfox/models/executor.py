@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from kitfox.errors import TRY_AGAIN_SECONDS, ResourceExhausted
 from kitfox.logs import current_request
 from kitfox.models.permits import Permits
+from kitfox.models.placement import new_settler
 from kitfox.models.raised import harmless
 from kitfox.modules import RequestContext
 
@@ -128,6 +129,7 @@ class ThreadExecutor:
         kind: What the threads are for, if the model has other ones.
         queue_limit: How many calls may wait; 0: see `threshold`.
         permits: What a thread must have to work; None: nothing.
+        settles: Whether threads may keep to one processor while calls are quick; see `placement`.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class ThreadExecutor:
         kind: str = "",
         queue_limit: int = 0,
         permits: Permits | None = None,
+        settles: bool = False,
     ) -> None:
         self.threshold = queue_limit - 1 if queue_limit else sys.maxsize
         """`check` is called before a call is added to more than so many that wait."""
@@ -164,6 +167,7 @@ class ThreadExecutor:
         self._waits: list[float] = []
         self._queue_limit = queue_limit
         self._permits = permits
+        self._settles = settles
         self._narrowed = False
         self._idle = 0
         self._paused = 0
@@ -375,6 +379,7 @@ class ThreadExecutor:
     def _work(self, place: int) -> None:
         permits = self._permits
         self._places[threading.get_ident()] = place
+        settler, completed = new_settler() if self._settles else None, 0
         while self._wake.get():
             self._waking = False
             if permits is None:
@@ -387,6 +392,9 @@ class ThreadExecutor:
                 permits.release()
             # An idle thread must not keep the last request alive.
             current_request.set(None)
+            if settler is not None:
+                settler.note(self._completed[place] - completed)
+                completed = self._completed[place]
 
     def _run_waiting(self, place: int) -> bool:
         """Runs calls until none waits; false when the thread may sleep, and is counted so."""

@@ -211,6 +211,7 @@ class _Maker:
             loop=self._loop,
             name=self._name,
             permits=self._permits,
+            settles=True,
         )
         pace_of_calls = self._pace(PacedThreads(calls), tuner)
         batches = self._batches(prepare)

@@ -150,6 +150,8 @@ def _loop_class() -> "type[uvloop.Loop]":
         def __init__(self) -> None:
             self.thread = get_ident()
             self.receives = False
+            self.at_first_request: Callable[[], object] | None = None
+            """Called once, in pyvoy's thread."""
             self._pyvoys_thread = 0
             self._bringer: Bringer | None = None
             self._kinds: dict[type, bool] = {}
@@ -167,6 +169,9 @@ def _loop_class() -> "type[uvloop.Loop]":
                 return super().call_soon_threadsafe(callback, *args, context=context)
             self._pyvoys_thread = get_ident()
             try:
+                if self.at_first_request is not None:
+                    first, self.at_first_request = self.at_first_request, None
+                    first()
                 return callback()
             except BaseException:  # noqa: BLE001 -- an error there would end all handing over
                 trouble = {"message": "A request was not handed over", "exception": sys.exception()}

@@ -25,6 +25,7 @@ from kitfox.models import (
     open_store,
 )
 from kitfox.server._handover import CONFIG_VARIABLE, PYTHON_VARIABLE, restore_environment
+from kitfox.server._pinning import pin_threads
 from kitfox.server.announcement import announce
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import CallGroups, Endpoints, make_endpoints
@@ -116,6 +117,7 @@ async def start_runtime() -> Runtime:
     sys.path[:0] = [path for path in config.runtime.python_path if path not in sys.path]
     # Before any library makes threads.
     os.environ.update(library_environment(config.models.execution.threads, os.environ))
+    pin_threads(config.server)
     table = configured_table(config.runtime, protocols=True)
     registry = metrics.new_registry()
     runtime = _assemble(config, table, registry)

@@ -1,0 +1,43 @@
+"""Processors of their own: one for Envoy's thread, one for the threads that quick calls go through.
+
+On two processors only: with more of them there is room beside each thread, and with one nothing to
+part. See `kitfox.models.placement` for what the second one is good for.
+"""
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from kitfox.config import Server
+from kitfox.models import keep_quick_calls_on
+
+__all__ = ["pin_threads"]
+
+_WORKER = "wrk:worker_"
+"""What Envoy calls its threads."""
+
+
+def pin_threads(settings: Server) -> None:
+    """Has threads keep to processors, where that is of use; before there are threads of models."""
+    loop = asyncio.get_running_loop()
+    # Another engine's event loop has no thread that brings requests.
+    if not settings.pin_threads or settings.threads > 1 or not hasattr(loop, "at_first_request"):
+        return
+    if not hasattr(os, "sched_getaffinity"):
+        return
+    processors = sorted(os.sched_getaffinity(os.getpid()))
+    if len(processors) != 2:
+        return
+    first, second = processors
+
+    def settle() -> None:
+        # The container may have lost a processor meanwhile.
+        with suppress(OSError):
+            for thread in Path("/proc/self/task").iterdir():
+                if (thread / "comm").read_text().startswith(_WORKER):
+                    os.sched_setaffinity(int(thread.name), {first})
+            os.sched_setaffinity(0, {second})
+
+    loop.at_first_request = settle
+    keep_quick_calls_on(frozenset({second}))
