@@ -283,6 +283,8 @@ def test_a_damaged_store_harms_nothing_else(
     with database.path.open("r+b") as stream:
         stream.seek(4096)
         stream.write(b"\xff" * (len(good) - 4096))
+    # The scheduler may have read some of it meanwhile, and have it in memory.
+    database.close()
     with pytest.raises(StoreError, match=r"jobs\.sqlite3 is damaged: ") as caught:
         trainings.service.get("job")
     assert caught.value.code is Code.DATA_LOSS
