@@ -74,6 +74,23 @@ def test_a_thread_goes_nowhere_unless_asked(quick: set[int]) -> None:
     assert asyncio.run(scenario(settles=True)) == os.sched_getaffinity(0)
 
 
+def test_a_processor_that_is_gone_stops_nothing(quick: set[int]) -> None:
+    gone = max(os.sched_getaffinity(0)) + 500
+    keep_quick_calls_on(frozenset({gone}))
+
+    async def scenario() -> set[int]:
+        pool = ThreadExecutor(threads=1, loop=asyncio.get_running_loop(), settles=True)
+        try:
+            for _ in range(5):
+                await submit_all(pool, 500)
+            found: set[int] = await asyncio.wait_for(pool.submit(where, {}), 60)
+        finally:
+            pool.close()
+        return found
+
+    assert asyncio.run(scenario()) == os.sched_getaffinity(0)
+
+
 def test_a_thread_is_free_although_its_starter_was_not(quick: set[int]) -> None:
     async def scenario() -> set[int]:
         pool = ThreadExecutor(threads=1, loop=asyncio.get_running_loop(), settles=True)

@@ -65,9 +65,8 @@ def test_envoy_and_who_takes_its_requests_have_a_processor_each(
     calls(server, 10)
     found = places(server)
     assert found["worker"] == [{two[0]}]
-    assert (
-        found["other"].count({two[1]}) == 1
-    )  # pyvoy's thread; the model's is not known to be quick
+    # pyvoy's thread; the model's is not known to be quick.
+    assert found["other"].count({two[1]}) == 1
     assert found["other"].count(set(two)) == len(found["other"]) - 1
 
 

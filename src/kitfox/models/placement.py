@@ -9,6 +9,8 @@ whose calls compute may run anywhere.
 
 import os
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 
 __all__ = ["Settler", "keep_quick_calls_on", "new_settler"]
 
@@ -42,11 +44,9 @@ class Settler:
 
     def __init__(self, quick: frozenset[int]) -> None:
         self._quick = quick
-        # Whoever started this thread may have settled, and a process has what its main thread has.
-        self._everywhere = os.sched_getaffinity(os.getpid())
         self._settled = False
         self._calls = 0
-        os.sched_setaffinity(0, self._everywhere)
+        _go(_everywhere())  # whoever started this thread may have settled
         self._began = self._seen = time.thread_time()
 
     def note(self, calls: int) -> None:
@@ -61,4 +61,15 @@ class Settler:
         self._calls, self._began = 0, now
         if quick != self._settled:
             self._settled = quick
-            os.sched_setaffinity(0, self._quick if quick else self._everywhere)
+            _go(self._quick if quick else _everywhere())
+
+
+def _everywhere() -> set[int]:
+    # What a process may use is what its main thread may, which settles nowhere.
+    return os.sched_getaffinity(os.getpid())
+
+
+def _go(processors: Iterable[int]) -> None:
+    # A container may lose processors while it runs; its threads then go on where they are.
+    with suppress(OSError):
+        os.sched_setaffinity(0, processors)

@@ -14,7 +14,7 @@ from kitfox.models import keep_quick_calls_on
 
 __all__ = ["pin_threads"]
 
-_WORKER = "wrk:worker_"
+_WORKER = b"wrk:worker_"
 """What Envoy calls its threads."""
 
 
@@ -35,7 +35,7 @@ def pin_threads(settings: Server) -> None:
         # The container may have lost a processor meanwhile.
         with suppress(OSError):
             for thread in Path("/proc/self/task").iterdir():
-                if (thread / "comm").read_text().startswith(_WORKER):
+                if (thread / "comm").read_bytes().startswith(_WORKER):
                     os.sched_setaffinity(int(thread.name), {first})
             os.sched_setaffinity(0, {second})
 
