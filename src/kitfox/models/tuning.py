@@ -11,6 +11,7 @@ beyond a rung that is worse is not tried before everything else has been.
 """
 
 import math
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -189,7 +190,7 @@ class Tuner:
             most: No more work per second than this has been done with the challenger.
             now: The time, as in `observe`.
         """
-        if self.plan is not self.best and most < _HOPELESS * _mean(self._before):
+        if self.plan is not self.best and most < _HOPELESS * statistics.fmean(self._before):
             self._end(won=False, hopeless=True, now=now)
         return self.plan
 
@@ -236,7 +237,7 @@ class Tuner:
         """Whether the challenger is better; None when that is not sure yet."""
         before, after = self._before, self._after
         ratios = [math.log(max(b, 1e-9) / max(a, 1e-9)) for a, b in zip(before, after, strict=True)]
-        count, mean = len(ratios), _mean(ratios)
+        count, mean = len(ratios), statistics.fmean(ratios)
         if count < _SOONEST:
             return False if mean < math.log(_HOPELESS_AT_ONCE) else None
         # With a guess of the spread, as if two had been seen: few say little of it themselves.
@@ -273,8 +274,3 @@ class Tuner:
         self._before, self._after = [], []
         self._next_trial = now + (now - self._began) / _TRIAL_PART
         self.plan = self.best
-
-
-# `statistics`, imported for this alone, would be 0.2 MB of each server.
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
