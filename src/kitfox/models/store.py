@@ -17,22 +17,15 @@ from typing import NamedTuple, Protocol
 from kitfox.errors import AlreadyExists, InvalidArgument, ModelNotFound, NotFound
 from kitfox.models.deployment import ModelFiles, check_files, copy_model, write_files
 from kitfox.models.incoming import IncomingModel
-from kitfox.models.inspection import ModelEntry, inspect_model, settled, stray_link
+from kitfox.models.inspection import ModelEntry, inspect_model, settled
 from kitfox.models.load_notes import LoadNotes
 from kitfox.models.quarantine_notes import QuarantineNotes
 from kitfox.models.reference import ModelReference
+from kitfox.models.verification import Verification
 from kitfox.models.versions import Promotion, Versions
 from kitfox.models.workspace import VERSIONS, Workspace, explaining
-from kitfox.modules.archived_manifest import ArchiveCheck
 from kitfox.modules.config import CONFIG_FILE
-from kitfox.modules.manifest import (
-    DamagedModel,
-    DigestCheck,
-    IncompleteModel,
-    Manifest,
-    read_manifest,
-    seal,
-)
+from kitfox.modules.manifest import seal
 from kitfox.modules.publication import rename_new, sync_folder
 
 __all__ = ["ModelStore", "ModelVersion", "RemoteModels", "StoreItem"]
@@ -103,8 +96,8 @@ class ModelStore:
         self._write_detection = write_detection
         self._work = Workspace(root)
         self._versions = Versions(root, self._work)
-        self._check_digests = DigestCheck()
-        self._check_archive = ArchiveCheck()
+        self.verify = Verification(root, write_detection=write_detection)
+        """Checks what `find` gave before it is loaded."""
 
     def names(self) -> list[str]:
         """The ids of all entries, sorted; one look at the folder, none at the models."""
@@ -246,45 +239,6 @@ class ModelStore:
         """Those of some entries that nobody is writing just now; waits once for all of them."""
         paths = {self.root / name: name for name in names}
         return {paths[path] for path in settled(paths, period=self._write_detection)}
-
-    def verify(self, model_id: str, path: Path) -> None:
-        """Checks all that can be checked before a model is loaded; digests once for each file.
-
-        Args:
-            model_id: For the message.
-            path: What `find` gave.
-
-        Raises:
-            NotFound: It is gone.
-            IncompleteModel: Something is missing, or is being written just now.
-            DamagedModel: A file is not what was published.
-        """
-        if not _exists(path):
-            raise ModelNotFound(model_id, reason="it was removed a moment ago")
-        if path.is_relative_to(self.root) and (link := stray_link(path, self.root)):
-            raise IncompleteModel(
-                f"Model {model_id} cannot be loaded: {link} is a link that leads out of the models "
-                "folder"
-            )
-        try:
-            manifest = read_manifest(path)
-            if manifest is not None:
-                self._compare(path, manifest)
-            elif not settled([path], period=self._write_detection):
-                raise IncompleteModel("it is being written; try again later")
-            if path.is_file():
-                self._check_archive(path)
-        except (IncompleteModel, DamagedModel) as error:
-            raise type(error)(f"Model {model_id} cannot be loaded: {error}") from error
-
-    def _compare(self, path: Path, manifest: Manifest) -> None:
-        """Compares files and manifest, unless others have taken their place meanwhile."""
-        try:
-            self._check_digests(path, manifest)
-        except DamagedModel as error:
-            if read_manifest(path) == manifest:
-                raise
-            raise IncompleteModel("it was replaced a moment ago; try again") from error
 
     def deploy(self, model_id: str, files: ModelFiles) -> ModelEntry:
         """Publishes a model, or with `name@version` a further version of one.
