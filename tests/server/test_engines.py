@@ -115,6 +115,29 @@ def test_a_taken_port_is_named_with_its_setting_and_holder(start: Start) -> None
     assert f"Port {port} (grpc.port) is taken by process {os.getpid()} (" in error
 
 
+def test_a_port_that_is_taken_during_the_start_is_named(start: Start, tmp_path: Path) -> None:
+    """Two may have an address as long as neither listens."""
+    began, gate = tmp_path / "began", tmp_path / "go"
+    app = (
+        "import pathlib, time\n"
+        "def start():\n"
+        f"    pathlib.Path({str(began)!r}).touch()\n"
+        f"    while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)\n"
+    )
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        server = start(app=app, ports=(port, 0))
+        wait_for(began.exists, what="the application's start")
+        holder.listen()
+        gate.touch()
+        assert server.end() == 1
+    error = server.errors[-1]
+    assert str(port) in error
+    assert "is taken" in error or "Address already in use" in error  # Envoy's own words
+
+
 @pytest.mark.parametrize(
     ("app", "sentence"),
     [

@@ -175,6 +175,8 @@ class HypercornServer:
         for listener, item in sockets.items():
             start: Any = asyncio.start_unix_server if listener.is_unix else asyncio.start_server
             try:
+                # uvloop would close a socket that cannot listen, without a word.
+                item.listen(_BACKLOG)
                 servers.append(await start(accept, sock=item, **words))
             except OSError as error:
                 raise unavailable(listener, error) from error
