@@ -103,12 +103,17 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created pyproject.toml requirements.txt
+$(VENV)/.installed: $(VENV)/.created pyproject.toml requirements.txt hatch_build.py src/kitfox/server/_express.c
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[client]'
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
+$(VENV)/.installed-dev: $(VENV)/.installed $(VENV)/.compiler pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[client,dev]'
+	@touch $@
+
+# What compiles Envoy's filter. Kitfox runs without it, but the tests are to see it.
+$(VENV)/.compiler: $(VENV)/.created
+	$(call programs,cc 'gcc libc6-dev' $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h python3-dev)
 	@touch $@
 
 $(VENV)/.uv: $(VENV)/.created
@@ -154,11 +159,11 @@ $(VENV)/.programs: $(VENV)/.created
 	$(call programs,chromium chromium node nodejs npm npm)
 	@touch $@
 
-# Installs the packages of programs that are not there: pairs of program and package.
+# Installs the packages of programs, or files, that are not there: pairs of program and package.
 define programs
 @set -- $(1); missing=; \
 while [ $$# -gt 0 ]; do \
-    command -v $$1 >/dev/null || missing="$$missing $$2"; shift 2; \
+    command -v "$$1" >/dev/null || test -e "$$1" || missing="$$missing $$2"; shift 2; \
 done; \
 if [ -n "$$missing" ]; then \
     if [ "$$(id -u)" = 0 ]; then root=; else root=sudo; fi; \

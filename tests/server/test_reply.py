@@ -18,7 +18,7 @@ from kitfox.config import Server
 from kitfox.data import DataObjectBase, codec_of, dataobject
 from kitfox.modules import RequestContext
 from kitfox.server.calls import Call, Calls
-from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
+from kitfox.server.reply import SENT, Reply, ReplyForm, deliver_with, takes_any_thread
 from kitfox.services.methods import Finished
 from tests.server.conftest import Start
 from tests.server.shapes import MODELS, ShapesServer
@@ -52,7 +52,7 @@ class Engine:
 
     def reply(self) -> "Reply[str]":
         """An answer to a call."""
-        return Reply(self.form, self.send, self.call, "it", 0.0)
+        return Reply(self.form, deliver_with(self.send), self.call, "it", 0.0)
 
     def send(self, message: Any) -> Any:
         """ASGI's, as Envoy has it: done when it is called."""
@@ -116,7 +116,7 @@ def test_the_loop_waits_for_a_thread_that_sends() -> None:
         time.sleep(0.05)
         send(message)
 
-    reply = Reply(engine.form, slowly, engine.call, "it", 0.0)
+    reply = Reply(engine.form, deliver_with(slowly), engine.call, "it", 0.0)
     thread = threading.Thread(target=reply.finish, args=(Said(text="x"),))
     thread.start()
     assert going.wait(60)

@@ -4,8 +4,8 @@ On two processors only: with more of them there is room beside each thread, and 
 part. See `kitfox.models.placement` for what the second one is good for.
 """
 
-import asyncio
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,17 +18,18 @@ _WORKER = b"wrk:worker_"
 """What Envoy calls its threads."""
 
 
-def pin_threads(settings: Server) -> None:
-    """Has threads keep to processors, where that is of use; before there are threads of models."""
-    loop = asyncio.get_running_loop()
-    # Another engine's event loop has no thread that brings requests.
-    if not settings.pin_threads or settings.threads > 1 or not hasattr(loop, "at_first_request"):
-        return
-    if not hasattr(os, "sched_getaffinity"):
-        return
+def pin_threads(settings: Server) -> Callable[[], None] | None:
+    """Has threads keep to processors, where that is of use; before there are threads of models.
+
+    Returns:
+        What is to be called in the thread that takes requests from Envoy, once there is one; None
+        if no thread is to be kept anywhere.
+    """
+    if not settings.pin_threads or settings.threads > 1 or not hasattr(os, "sched_getaffinity"):
+        return None
     processors = sorted(os.sched_getaffinity(os.getpid()))
     if len(processors) != 2:
-        return
+        return None
     first, second = processors
 
     def settle() -> None:
@@ -39,5 +40,5 @@ def pin_threads(settings: Server) -> None:
                     os.sched_setaffinity(int(thread.name), {first})
             os.sched_setaffinity(0, {second})
 
-    loop.at_first_request = settle
     keep_quick_calls_on(frozenset({second}))
+    return settle

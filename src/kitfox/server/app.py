@@ -13,7 +13,6 @@ from typing import Any
 from kitfox.config import Server
 from kitfox.server import _status
 from kitfox.server._refusals import excess
-from kitfox.server._thread_loop import HandsOver, handing_over
 from kitfox.server.answers import HeadersTooLarge, send_detail, send_failure, send_text
 from kitfox.server.asgi import (
     BY_NAME,
@@ -26,12 +25,13 @@ from kitfox.server.asgi import (
 )
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import Endpoints
+from kitfox.server.express import Express, is_there
 from kitfox.server.grpc import GrpcMethod, is_grpc
 from kitfox.server.grpc_status import refuse, unimplemented
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.quick_calls import QuickEndpoint
 from kitfox.server.rest import RestMethod
-from kitfox.server.runtime import start_runtime
+from kitfox.server.runtime import Runtime, start_runtime
 from kitfox.server.unmatched import answer_unmatched, without_body
 
 __all__ = ["Application", "app"]
@@ -46,6 +46,7 @@ class Application:
         endpoints: What answers.
         is_ready: Whether to report good health.
         cross_origin: The permissions for web pages of other origins, if any have one.
+        takes_held: Whether Envoy holds requests for it; see `express`.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Application:
         endpoints: Endpoints | None = None,
         is_ready: Callable[[], bool] = lambda: False,
         cross_origin: CrossOrigin | None = None,
+        takes_held: bool = False,
     ) -> None:
         self._rpcs = endpoints.rpcs if endpoints else {}
         self._routes = endpoints.routes if endpoints else {}
         self._is_ready = is_ready
         self._cross_origin = cross_origin
-        self._quick = self._quick_endpoints()
+        self._takes_held = takes_held
+        self._express: Express | None = None
         self._follow(Server())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,12 +70,11 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        loop = handing_over()
-        if loop is not None:
-            if self._begin(scope, receive, send, loop):
+        if self._express is not None:
+            call = self._express.that_goes_on(scope)
+            if call is not None:
+                await call.answer(receive, send)
                 return
-            receive = loop.receiver(receive)
-            await asyncio.sleep(0)  # goes on as a task of the event loop
         if self._cross_origin is not None:
             if await self._cross_origin.answer_preflight(scope, send):
                 return
@@ -110,16 +112,6 @@ class Application:
             await grpc_web(_unimplemented, scope, receive, send)
         else:
             await answer_unmatched(scope, receive, send, self._routes)
-
-    def _begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
-        """Begins a quick call, if the request may be one, in the thread that has brought it."""
-        endpoint = self._quick.get(scope.get("path", ""))
-        if endpoint is None or scope["method"] != "POST":
-            return False
-        headers = scope["headers"]
-        if len(headers) > self._header_count or self._read_headers(scope) > self._header_size:
-            return False
-        return endpoint.begin(scope, receive, send, loop)
 
     def _quick_endpoints(self) -> dict[str, QuickEndpoint]:
         """The endpoints that can begin calls in any thread, by the path of a `POST`."""
@@ -169,15 +161,23 @@ class Application:
         self._routes = runtime.endpoints.routes
         self._is_ready = lambda: runtime.ready
         self._cross_origin = runtime.cross_origin
-        self._quick = self._quick_endpoints()
         self._follow(runtime.settings)
         _status.on_drain(runtime.drain)
         _status.report_ready(runtime.details)
         _spare_the_collector()
+        self._start_express(runtime)
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._express is not None:
+            await self._express.close()
         await runtime.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _start_express(self, runtime: Runtime) -> None:
+        endpoints = self._quick_endpoints()
+        if self._takes_held and endpoints and is_there():
+            self._express = Express(endpoints, runtime.settings, runtime.at_first_request)
+            self._express.start()
 
 
 def _spare_the_collector() -> None:

@@ -21,7 +21,6 @@ from typing import Any, Self
 from kitfox.config import Server
 from kitfox.errors import TRY_AGAIN_SECONDS, Cancelled, DeadlineExceeded, ResourceExhausted
 from kitfox.logs import current_request
-from kitfox.server._thread_loop import HandsOver
 from kitfox.server.asgi import BodyRoom, BodyTooSlow, Message, Receive
 from kitfox.server.conversions import Conversions
 from kitfox.server.large_answers import LargeAnswers
@@ -50,6 +49,7 @@ class Calls:
         self._open: set[Call] = set()
         self._task: Callable[[], asyncio.Task[Any] | None] = asyncio.current_task
         self._watching = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._open)
@@ -64,7 +64,7 @@ class Calls:
         Raises:
             ResourceExhausted: There are as many calls as there may be.
         """
-        if not self._watching:
+        if self._timer is None:
             self._watch()
         if self.are_full and not again:
             raise ResourceExhausted(
@@ -79,32 +79,33 @@ class Calls:
         """Whether there are as many calls as there may be."""
         return len(self._open) >= self._limit
 
-    def add(self, call: "Call", loop: HandsOver) -> None:
+    def add(self, call: "Call", loop: asyncio.AbstractEventLoop) -> None:
         """Takes note of a call that is begun in another thread than the event loop's."""
         # In this order: either the end of the watch sees the call, or this sees the end.
         self._open.add(call)
         if not self._watching:
-            loop.call_soon_threadsafe(self.watch)
-
-    def watch(self) -> None:
-        """Sees to it that somebody asks whether clients are still there. On the event loop."""
-        if not self._watching:
-            self._watch()
+            self._watching = True  # once is enough, however late the event loop hears of it
+            loop.call_soon_threadsafe(self._watch)
 
     def _watch(self) -> None:
+        """Sees to it that somebody asks whether clients are still there. On the event loop."""
         self._watching = True
-        loop = asyncio.get_running_loop()
-        self._task = _current_task_of(loop)
-        pause = max(_PATIENCE_SECONDS, len(self._open) * _SECONDS_FOR_EACH)
-        loop.call_later(pause, self._look)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._task = _current_task_of(loop)
+            pause = max(_PATIENCE_SECONDS, len(self._open) * _SECONDS_FOR_EACH)
+            self._timer = loop.call_later(pause, self._look)
 
     def _look(self) -> None:
         """Asks for each call that was there the last time too whether its client is gone."""
-        for call in list(self._open):
-            call.look()
-        self._watching = False
-        if self._open:
-            self._watch()
+        self._timer = None
+        try:
+            for call in list(self._open):
+                call.look()
+        finally:
+            self._watching = False
+            if self._open:
+                self._watch()
 
 
 class Call:
@@ -195,8 +196,9 @@ class Call:
 
     def _stop(self) -> None:
         # A task that cancels its own call goes on by itself, with the reason.
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
+        task = self._task  # a quick call may be ended meanwhile, in another thread
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
 
 
 def _current_task_of(

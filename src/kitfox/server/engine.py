@@ -29,6 +29,8 @@ def choose(wanted: Literal["auto", "envoy", "hypercorn"]) -> Engine:
     obstacle = envoy.obstacle()
     if not obstacle:
         sentence = f"Serving with Envoy {envoy.version()}".rstrip()
+        if envoy.express_library() is None:
+            sentence += ", more slowly than it might: its filter for quick calls was not compiled"
         return Engine(name="envoy", sentence=sentence)
     if wanted == "envoy":
         raise FailedPrecondition(f"server.engine is envoy, and Envoy cannot run: {obstacle}")

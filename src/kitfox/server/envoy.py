@@ -138,7 +138,7 @@ def _connection_manager(options: Options) -> dict[str, Any]:
         "route_config": {
             "virtual_hosts": [{"name": STAT_PREFIX, "domains": ["*"], "routes": _routes(options)}]
         },
-        "http_filters": [_live_filter(), _path_filter(), _python_filter(options)],
+        "http_filters": [*_filters(options), _python_filter(options)],
         "generate_request_id": False,
         "local_reply_config": local_replies(options),
         # Past these Envoy resets an HTTP/2 stream without a word, so the application refuses first.
@@ -182,19 +182,41 @@ def _python_filter(options: Options) -> dict[str, Any]:
         "lifespan": True,
         "loop": options.loop,
     }
-    return {
-        "name": "pyvoy",
-        "typed_config": {
-            "@type": f"{_TYPE}.filters.http.dynamic_modules.v3.DynamicModuleFilter",
-            "dynamic_module_config": {"module": {"local": {"filename": _module_path()}}},
-            "filter_name": "pyvoy",
-            "terminal_filter": True,
-            "filter_config": {
-                "@type": "type.googleapis.com/google.protobuf.StringValue",
-                "value": json.dumps(application),
-            },
-        },
+    return _module_filter("pyvoy", _module_path(), config=application)
+
+
+def _module_filter(
+    name: str, library: str, *, config: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A filter that is a dynamic module; with a configuration it is the last one."""
+    typed: dict[str, Any] = {
+        "@type": f"{_TYPE}.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+        "dynamic_module_config": {"module": {"local": {"filename": library}}},
+        "filter_name": name,
     }
+    if config is not None:
+        typed["terminal_filter"] = True
+        typed["filter_config"] = {
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": json.dumps(config),
+        }
+    return {"name": name, "typed_config": typed}
+
+
+def _filters(options: Options) -> list[dict[str, Any]]:
+    """What a request meets before the application."""
+    found = [_live_filter(), _path_filter()]
+    library = express_library() if options.quick_calls else None
+    if library is not None:
+        found.append(_module_filter("express", library))
+    return found
+
+
+def express_library() -> str | None:
+    """The library of the filter for quick calls (`_express.c`); None if it was not compiled."""
+    # Not imported: it is for the process of Envoy.
+    found = importlib.util.find_spec("kitfox.server._express")
+    return found.origin if found is not None else None
 
 
 # Each filter sees each part of a request and of its answer; these two took an eighth of Envoy's

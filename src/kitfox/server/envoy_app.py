@@ -1,8 +1,7 @@
-"""The application as Envoy imports it: with an event loop that quick calls do without."""
+"""The application as Envoy imports it: with the thread that takes what Envoy's filter holds."""
 
-from kitfox.server._thread_loop import install
-from kitfox.server.app import app
+from kitfox.server.app import Application
 
 __all__ = ["app"]
 
-install()
+app = Application(takes_held=True)

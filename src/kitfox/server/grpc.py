@@ -10,13 +10,12 @@ import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kitfox.config import Server
 from kitfox.data import codec_of
 from kitfox.errors import Cancelled, Code, KitfoxError
 from kitfox.metrics import CallMetrics
-from kitfox.server._thread_loop import HandsOver
 from kitfox.server.asgi import (
     Message,
     Receive,
@@ -50,7 +49,7 @@ from kitfox.server.grpc_status import (
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
 from kitfox.server.large_answers import LARGE, LargeAnswers, Outflow
 from kitfox.server.quick_calls import QuickCall, QuickWay
-from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
+from kitfox.server.reply import SENT, Reply, ReplyForm, deliver_with, takes_any_thread
 from kitfox.services.methods import (
     Context,
     Encode,
@@ -62,6 +61,10 @@ from kitfox.services.methods import (
     Purpose,
     StreamHandler,
 )
+
+if TYPE_CHECKING:
+    from kitfox.server._express import Held
+    from kitfox.server.express import Express
 
 __all__ = [
     "GrpcMethod",
@@ -223,20 +226,18 @@ class GrpcMethod(_Endpoint[Handler]):
                 handler=finishing,
                 form=self._reply_form,
                 calls=calls,
-                body_seconds=settings.request_seconds,
             )
             if finishing
             else None
         )
         """The way of its quick calls, if there can be any."""
 
-    def begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
+    def begin(self, scope: Scope, held: "Held", express: "Express") -> bool:
         """Begins a call in any thread, if it may be a quick one."""
         way, head = self.quick, _Head(scope)
-        if way is None or not head.is_grpc or head.encoding or b"grpc-timeout" in head.headers:
+        if way is None or not head.is_grpc or head.headers.get(b"te") != b"trailers":
             return False
-        call = QuickCall(way, scope, receive, send, loop, context=head.context, known=head)
-        return call.begin()
+        return QuickCall(way, scope, held, express, context=head.context, known=head).begin()
 
     def _read_quick(self, body: bytes, context: Context) -> dict[str, Any]:
         return self._read(body, b"")
@@ -251,12 +252,13 @@ class GrpcMethod(_Endpoint[Handler]):
             await _answer_other(self, head, scope, receive, send)
             return
         context, answer = head.context, None
-        reply = None if resumed is None else resumed.take_reply()
+        reply: Reply[_Head] | None = None
         try:
             if b"grpc-timeout" in head.headers:
                 head.set_deadline()
             with self._calls.open(context, again=resumed is not None) as call:
                 if resumed is not None:
+                    resumed.leave()
                     call.receive = receive
                     result = resumed.outcome()
                 else:
@@ -264,7 +266,7 @@ class GrpcMethod(_Endpoint[Handler]):
                     if self._finished is None or head.encoding or not takes_any_thread(send):
                         result = await self._handler(fields, context)
                     else:
-                        reply = Reply(self._reply_form, send, call, head, started)
+                        reply = Reply(self._reply_form, deliver_with(send), call, head, started)
                         result = await self._finished(fields, context, reply.finish)
                         if result is SENT:
                             return

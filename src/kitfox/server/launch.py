@@ -95,6 +95,7 @@ def _options(settings: Config) -> Options:
         raise ConfigError("runtime.grpc.enabled and runtime.http.enabled are both false")
     return Options(
         listeners=tuple(listeners),
+        quick_calls=True,
         tls=_tls(settings),
         threads=server.threads or _envoy_threads(),
         max_header_bytes=server.max_header_size,

@@ -51,6 +51,8 @@ class Options:
     """Where to listen."""
     app: str = "kitfox.server.envoy_app:app"
     """The ASGI application, `module:attribute`."""
+    quick_calls: bool = False
+    """Whether the application takes what Envoy's filter holds, where that filter was compiled."""
     loop: Literal["uvloop", "asyncio"] = "uvloop"
     """The event loop that the application runs on; asyncio's own where uvloop is not installed."""
     tls: Tls | None = None

@@ -1,13 +1,13 @@
 """Answers that are sent by the thread that made the result.
 
-Envoy takes the messages of an answer from any thread, and at once. So what a small answer is made
-of goes out where it was made; that the call is over the event loop may learn when it has time.
+Envoy takes an answer from any thread, and at once. So a small answer goes out where it was made;
+that the call is over the event loop may learn when it has time.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from kitfox import logs
 from kitfox.data import DataObjectBase
@@ -15,7 +15,7 @@ from kitfox.server.asgi import Message, Send
 from kitfox.server.calls import Call
 from kitfox.services.methods import Finished
 
-__all__ = ["SENT", "Reply", "ReplyForm", "takes_any_thread"]
+__all__ = ["SENT", "Deliver", "Reply", "ReplyForm", "deliver_with", "takes_any_thread"]
 
 T = TypeVar("T")
 
@@ -26,10 +26,25 @@ SENT = Finished(None)
 
 _PAUSE_SECONDS = 0.001
 
+Messages: TypeAlias = tuple[Message, ...]
+"""All ASGI messages of an answer."""
+Deliver: TypeAlias = Callable[[Messages], object]
+"""What sends them, in any thread."""
+
 
 def takes_any_thread(send: Send) -> bool:
     """Whether ASGI's `send` may be called in any thread, and does its work when it is called."""
     return type(send).__module__ == "_pyvoy.asgi"
+
+
+def deliver_with(send: Send) -> Deliver:
+    """Sends an answer message by message; see `takes_any_thread`."""
+
+    def deliver(messages: Messages) -> None:
+        for message in messages:
+            send(message)
+
+    return deliver
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +55,7 @@ class ReplyForm(Generic[T]):
     """Makes the payload of a result."""
     most: int
     """The most bytes of a payload that goes out this way."""
-    messages: Callable[[T, bytes], Iterable[Message]]
+    messages: Callable[[T, bytes], Messages]
     """Makes what is to be sent, of what is known of the call and a payload."""
     count: Callable[[T, float], object]
     """Counts a call that went well, with when it began."""
@@ -53,19 +68,19 @@ class Reply(Generic[T]):
 
     Args:
         form: How such calls are answered.
-        send: ASGI's; see `takes_any_thread`.
+        deliver: Sends it.
         call: The call.
         known: What else is known of it.
         started: When it began, of `time.perf_counter`.
     """
 
-    __slots__ = ("_call", "_claims", "_form", "_known", "_over", "_send", "_started")
+    __slots__ = ("_call", "_claims", "_deliver", "_form", "_known", "_over", "_started")
 
     def __init__(
-        self, form: ReplyForm[T], send: Send, call: Call, known: T, started: float
+        self, form: ReplyForm[T], deliver: Deliver, call: Call, known: T, started: float
     ) -> None:
         self._form = form
-        self._send = send
+        self._deliver = deliver
         self._call = call
         self._known = known
         self._started = started
@@ -93,8 +108,7 @@ class Reply(Generic[T]):
             # First: who has an answer may look at the figures, and may call again.
             form.count(known, self._started)
             self._call.leave()
-            for message in form.messages(known, payload):
-                self._send(message)
+            self._deliver(form.messages(known, payload))
         except Exception as err:  # noqa: BLE001 -- the engine has an exception of its own for this
             log.debug("The client was gone before the answer: %s", err)
         finally:

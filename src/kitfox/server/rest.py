@@ -7,12 +7,11 @@ wrong becomes a status and a body (`answers`).
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kitfox.config import Server
 from kitfox.errors import Code
 from kitfox.metrics import CallMetrics
-from kitfox.server._thread_loop import HandsOver
 from kitfox.server.answers import (
     PLAIN_HEADERS,
     HeaderList,
@@ -28,7 +27,7 @@ from kitfox.server.file_answers import file_answer
 from kitfox.server.large_answers import LARGE
 from kitfox.server.media_types import JSON, choose
 from kitfox.server.quick_calls import QuickCall, QuickWay
-from kitfox.server.reply import SENT, Reply, ReplyForm, takes_any_thread
+from kitfox.server.reply import SENT, Reply, ReplyForm, deliver_with, takes_any_thread
 from kitfox.server.rest_downloads import RestDownloadMethod
 from kitfox.server.rest_endpoint import RestEndpoint, log
 from kitfox.server.rest_streams import RestStreamMethod
@@ -43,6 +42,10 @@ from kitfox.services.methods import (
     StreamHandler,
 )
 
+if TYPE_CHECKING:
+    from kitfox.server._express import Held
+    from kitfox.server.express import Express
+
 __all__ = [
     "RestDownloadMethod",
     "RestMethod",
@@ -52,8 +55,6 @@ __all__ = [
 
 _CONTENT_TYPE = (b"content-type", JSON)
 _ANYTHING = (None, b"*/*", JSON)
-# Headers of requests that are for the event loop.
-_NOT_QUICK = frozenset({b"request-timeout", b"grpc-timeout", b"content-encoding"})
 
 
 def rest_endpoint(
@@ -106,7 +107,6 @@ class RestMethod(RestEndpoint[Handler]):
                 handler=quick,
                 form=self._reply_form,
                 calls=calls,
-                body_seconds=settings.request_seconds,
             )
             if quick
             else None
@@ -114,22 +114,17 @@ class RestMethod(RestEndpoint[Handler]):
         """The way of its quick calls, if there can be any."""
         self._is_file = method.response.supports_file_operations
 
-    def begin(self, scope: Scope, receive: Receive, send: Send, loop: HandsOver) -> bool:
+    def begin(self, scope: Scope, held: "Held", express: "Express") -> bool:
         """Begins a call in any thread, if it may be a quick one."""
         way, headers = self.quick, header_dict(scope)
-        length = headers.get(b"content-length", b"")
         if (
             way is None
             or headers.get(b"content-type") != JSON
             or headers.get(b"accept") not in _ANYTHING
-            or len(length) >= self._digits
-            or not _NOT_QUICK.isdisjoint(headers)
         ):
             return False
         context = self._context(scope, headers)
-        size = int(length) if length.isdigit() else 0
-        call = QuickCall(way, scope, receive, send, loop, context=context, known=context, size=size)
-        return call.begin()
+        return QuickCall(way, scope, held, express, context=context, known=context).begin()
 
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send, resumed: QuickCall | None = None
@@ -140,7 +135,7 @@ class RestMethod(RestEndpoint[Handler]):
         context = self._context(scope, headers) if resumed is None else resumed.context
         answer_headers, payload = [_CONTENT_TYPE], b""
         large: LargeAnswer | None = None
-        reply: Reply[Context] | None = None if resumed is None else resumed.take_reply()
+        reply: Reply[Context] | None = None
         try:
             if headers.get(b"accept") not in _ANYTHING:
                 self._check_accept(headers[b"accept"])
@@ -148,6 +143,7 @@ class RestMethod(RestEndpoint[Handler]):
                 self._set_deadline(context, headers)
             with self._calls.open(context, again=resumed is not None) as call:
                 if resumed is not None:
+                    resumed.leave()
                     call.receive = receive
                     result = resumed.outcome()
                 else:
@@ -155,7 +151,7 @@ class RestMethod(RestEndpoint[Handler]):
                     if self._finished is None or not takes_any_thread(send):
                         result = await self._handler(fields, context)
                     else:
-                        reply = Reply(self._reply_form, send, call, context, started)
+                        reply = Reply(self._reply_form, deliver_with(send), call, context, started)
                         result = await self._finished(fields, context, reply.finish)
                         if result is SENT:
                             return

@@ -74,6 +74,8 @@ class Runtime:
     """What goes on in the background."""
     details: dict[str, Any] = field(default_factory=dict)
     """What the supervisor's log says of the start."""
+    at_first_request: Callable[[], None] | None = None
+    """To be called in the thread that takes requests from Envoy, if anything is."""
 
     @property
     def ready(self) -> bool:
@@ -117,7 +119,7 @@ async def start_runtime() -> Runtime:
     sys.path[:0] = [path for path in config.runtime.python_path if path not in sys.path]
     # Before any library makes threads.
     os.environ.update(library_environment(config.models.execution.threads, os.environ))
-    pin_threads(config.server)
+    at_first_request = pin_threads(config.server)
     table = configured_table(config.runtime, protocols=True)
     registry = metrics.new_registry()
     runtime = _assemble(config, table, registry)
@@ -132,6 +134,7 @@ async def start_runtime() -> Runtime:
     await runtime.jobs.start()
     runtime.health.start()
     runtime.details = {"models": sorted(runtime.models.loaded)}
+    runtime.at_first_request = at_first_request
     return runtime
 
 
