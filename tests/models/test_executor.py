@@ -39,6 +39,18 @@ def test_slow_calls_run_side_by_side_up_to_the_limit() -> None:
     asyncio.run(scenario())
 
 
+def test_slow_calls_run_side_by_side_after_short_ones_too() -> None:
+    async def scenario() -> None:
+        barrier = threading.Barrier(4, timeout=60)
+        async with executor(4) as pool:
+            for _ in range(5):
+                short = [pool.submit(int, {}) for _ in range(2000)]
+                slow = [pool.submit(barrier.wait, {}) for _ in range(4)]
+                await asyncio.gather(*short, *slow)
+
+    asyncio.run(scenario())
+
+
 def test_never_more_calls_at_a_time_than_the_limit() -> None:
     async def scenario() -> int:
         running = most = 0

@@ -48,6 +48,12 @@ Finish: TypeAlias = Callable[[Any], Any]
 nothing."""
 
 _STALL_SECONDS = 0.001
+"""How long a queue may stand before it gets one more thread."""
+_PROGRESS_SECONDS = 0.008
+"""The same of a queue that goes on well: with calls as short as these, one more thread would only
+stand in the way of the others."""
+_SHORT_SECONDS = 100e-6
+"""What each of them takes, at most."""
 
 
 class Waiter:
@@ -174,6 +180,8 @@ class ThreadExecutor:
         self._waking = False
         self._reporting = False
         self._watching = False
+        self._looked_at = 0
+        self._pause = _STALL_SECONDS
         self._closed = False
 
     def submit(
@@ -243,6 +251,7 @@ class ThreadExecutor:
         if (not self._waking and self._wake_one()) or self._watching:
             return False
         self._watching = True
+        self._looked_at, self._pause = self.completed, _STALL_SECONDS
         return True
 
     @contextmanager
@@ -365,7 +374,11 @@ class ThreadExecutor:
 
     def _check_stall(self) -> None:
         """Gives the queue one more thread when the present ones have not emptied it."""
-        if self._queue and not self._waking:
+        completed = self.completed
+        short = (completed - self._looked_at) * _SHORT_SECONDS > self._pause
+        self._looked_at = completed
+        self._pause = _PROGRESS_SECONDS if short else _STALL_SECONDS
+        if self._queue and not self._waking and not short:
             self._wake_one()
         # In this order: a call of another thread is either seen here, or sees this.
         self._watching = False
@@ -374,7 +387,7 @@ class ThreadExecutor:
             self._watch_stall()
 
     def _watch_stall(self) -> None:
-        self._loop.call_later(_STALL_SECONDS, self._check_stall)
+        self._loop.call_later(self._pause, self._check_stall)
 
     def _work(self, place: int) -> None:
         permits = self._permits
