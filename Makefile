@@ -55,7 +55,7 @@ model-traffic: $(VENV)/.installed-dev ## models that come, go and change while t
 
 soak: $(VENV)/.installed-dev ## half an hour of trainings whose processes are killed at random; SOAK and SEED choose others
 	KITFOX_SOAK_SECONDS=$(or $(SOAK),1800) KITFOX_SOAK_SEED=$(SEED) \
-	    $(BIN)/python -m pytest tests/training/test_soak.py
+	    $(BIN)/python -m pytest -m slow tests/training/test_soak.py
 
 fuzz: fuzz-in-process fuzz-sockets ## requests that are nearly right; CASES, SOCKET_CASES and SEED choose others
 

@@ -282,6 +282,7 @@ def test_a_library_that_does_not_import_is_shown_with_its_error(
     assert "not_installed_at_all" in server.log
 
 
+@pytest.mark.slow
 def test_the_command_line_reports_errors_in_one_sentence(server: Server) -> None:
     done = server.kitfox("infer", "nope", '{"name": "World"}')
     assert done.returncode == 1
@@ -297,6 +298,7 @@ def test_the_command_line_reports_errors_in_one_sentence(server: Server) -> None
     assert "no server answers at http://127.0.0.1:9" in done.stderr
 
 
+@pytest.mark.slow
 def test_killed_between_accepting_and_finishing_the_id_still_answers(
     make_server: Callable[..., Server],
 ) -> None:

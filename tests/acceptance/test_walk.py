@@ -227,6 +227,7 @@ print(service.HelloWorldTaskPredict(request, metadata=[("mm-model-id", job.train
     ), done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_line_does_the_same(server: Server) -> None:
     done = server.kitfox("infer", "example", '{"name": "World"}')
     assert json.loads(done.stdout) == {"greeting": "Hello World"}, done.stderr

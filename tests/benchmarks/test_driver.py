@@ -24,6 +24,7 @@ def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(missing_programs(["grpc"])), reason=INSTALL)
 def test_the_template_is_measured_and_reported(tmp_path: Path) -> None:
     figures, page = tmp_path / "figures.json", tmp_path / "page.md"

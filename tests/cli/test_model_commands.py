@@ -71,6 +71,7 @@ def test_with_a_server(server: ManagedServer, tmp_path: Path) -> None:
     assert server.ask("fox").status == 404
 
 
+@pytest.mark.slow
 def test_what_is_too_large_for_a_request_goes_in_pieces(
     server: ManagedServer, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_what_is_too_large_for_a_request_goes_in_pieces(
     assert server.greeting("whale") == server.greeting("orca") == "Large"
 
 
+@pytest.mark.slow
 def test_without_a_server(server: ManagedServer, tmp_path: Path) -> None:
     for version, greeting in (("1", "One"), ("2", "Two")):
         assert server.deploy(f"hen@{version}", greeting).status == 200
@@ -131,6 +133,7 @@ def test_without_a_server(server: ManagedServer, tmp_path: Path) -> None:
     assert "no server answers" in texts[8]
 
 
+@pytest.mark.slow
 def test_models_are_brought_and_removed_without_a_server(
     server: ManagedServer, tmp_path: Path
 ) -> None:

@@ -216,6 +216,7 @@ def test_a_body_that_is_none_is_told(tmp_path: Path, content: bytes, words: str)
 # memory and optional packages
 
 
+@pytest.mark.slow
 def test_a_file_is_never_in_memory(tmp_path: Path) -> None:
     """Reading 30 MB must not cost 10 MB."""
     path = tmp_path / "big.csv"

@@ -67,6 +67,7 @@ def test_openapi(project: Path, tmp_path: Path) -> None:
     assert json.loads(printed.stdout) == document
 
 
+@pytest.mark.slow
 def test_check_of_a_version_that_breaks_callers(project: Path, tmp_path: Path) -> None:
     old, new = tmp_path / "old.binpb", tmp_path / "new.binpb"
     assert run("descriptors", str(old), project=project).returncode == 0

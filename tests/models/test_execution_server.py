@@ -154,6 +154,7 @@ def test_a_held_event_loop_is_alive_and_not_well(
     assert (holds.result().status, health.result().status) == (200, 200)
 
 
+@pytest.mark.slow
 def test_a_request_that_kills_is_refused_until_it_is_cleared(server: Server) -> None:
     for _ in range(2):
         wait_for(lambda: say(server, "mortal", "hello").status == 200, what="a replica")

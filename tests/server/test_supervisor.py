@@ -58,6 +58,7 @@ def test_an_envoy_that_dies_is_replaced_on_the_same_ports(start: Start) -> None:
     assert "Envoy was killed by SIGKILL" in server.errors[0]
 
 
+@pytest.mark.slow
 def test_replacing_is_given_up_when_it_never_succeeds(start: Start) -> None:
     once = """
 def start():

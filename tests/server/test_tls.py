@@ -63,6 +63,7 @@ def test_clients_are_asked_for_a_certificate_when_one_is_wanted(
         assert answer.read() == b"hello 1.1"
 
 
+@pytest.mark.slow
 def test_the_command_line_finds_its_server_behind_tls(
     make_server: Callable[..., Server], authority: trustme.CA
 ) -> None:

@@ -164,6 +164,7 @@ def test_it_is_done_again_and_again(store: JobStore, retention: Retention, tmp_p
     retention.stop()
 
 
+@pytest.mark.slow
 def test_a_removal_is_finished_however_it_was_broken_off(tmp_path: Path) -> None:
     """At no moment is a training shown whose model is not whole."""
     subprocess.run(

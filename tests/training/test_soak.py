@@ -12,6 +12,7 @@ from tests.training.soak import Soak
 SECONDS = float(os.environ.get("KITFOX_SOAK_SECONDS", "60"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS + 300)
 def test_trainings_survive_kills_at_random(tmp_path: Path) -> None:
     # The same each time, but for a long run: a change is not to fail by what it has not done.

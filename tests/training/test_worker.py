@@ -197,6 +197,7 @@ def test_an_attempt_that_does_not_count_any_more_ends_with_its_children(workers:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_training_whose_store_is_gone_ends_and_says_why(tmp_path: Path) -> None:
     note = tmp_path / "tireless"
     with running_workers(tmp_path) as workers:
