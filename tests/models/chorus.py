@@ -55,6 +55,7 @@ class Singers(ModuleBase):
             # Once: what is run again finds the file.
             if verb == "die" and not Path(file).exists():
                 Path(file).touch()
+                time.sleep(0.05)  # what has been answered before is on its way
                 os.kill(os.getpid(), signal.SIGSEGV)
                 time.sleep(10)  # until it is delivered
             if verb == "bad":
