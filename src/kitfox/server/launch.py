@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import random
 import socket
 import sys
 from collections.abc import Mapping
@@ -166,6 +165,8 @@ def _hold(address: str) -> socket.socket:
     Not one of those that the system gives to outgoing connections, of which one might take it
     in between.
     """
+    import random  # memory for those alone who leave a port open
+
     for _ in range(_PORT_TRIES):
         with contextlib.suppress(OSError):
             return socket.create_server((address, random.randrange(*_PORTS)))  # noqa: S311 -- any port
