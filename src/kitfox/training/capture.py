@@ -67,8 +67,9 @@ class _Bars:
             ("set_postfix", self._set_postfix),
             ("close", self._close),
         ):
-            original = self._originals[name] = getattr(self._class, name)
-            setattr(self._class, name, make(original))
+            # What lies in the class need not be what it gives: tqdm's `__init__` is a descriptor.
+            self._originals[name] = vars(self._class)[name]
+            setattr(self._class, name, make(getattr(self._class, name)))
 
     def unwatch(self) -> None:
         """Leaves the class as it was."""
