@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kitfox.config import Server
+from kitfox.errors import KitfoxError
+from kitfox.models import harmless
 from kitfox.server import _status
 from kitfox.server._refusals import excess
 from kitfox.server.answers import HeadersTooLarge, send_detail, send_failure, send_text
@@ -26,6 +28,7 @@ from kitfox.server.asgi import (
 from kitfox.server.cors import CrossOrigin
 from kitfox.server.endpoints import Endpoints
 from kitfox.server.express import Express, is_there
+from kitfox.server.failure import as_kitfox_error
 from kitfox.server.grpc import GrpcMethod, is_grpc
 from kitfox.server.grpc_status import refuse, unimplemented
 from kitfox.server.grpc_web import grpc_web, is_grpc_web
@@ -33,6 +36,7 @@ from kitfox.server.quick_calls import QuickEndpoint
 from kitfox.server.rest import RestMethod
 from kitfox.server.runtime import Runtime, start_runtime
 from kitfox.server.unmatched import answer_unmatched, without_body
+from kitfox.services.methods import Context
 
 __all__ = ["Application", "app"]
 
@@ -70,6 +74,15 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
+        try:
+            await self._answer(scope, receive, send)
+        except (SystemExit, KeyboardInterrupt) as err:
+            # The code of a data object may raise them, and they would end the event loop.
+            context = Context(request_id=request_id_of(scope).decode())
+            failure = as_kitfox_error(harmless(err), context, scope["path"])
+            await _refuse(scope, send, failure, context.request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._express is not None:
             call = self._express.that_goes_on(scope)
             if call is not None:
@@ -86,7 +99,7 @@ class Application:
         size = self._read_headers(scope)
         if size > self._header_size or len(headers) > self._header_count:
             text = excess(path, headers, self._header_size, self._header_count)
-            await _refuse_headers(scope, send, text)
+            await _refuse(scope, send, HeadersTooLarge(text), request_id_of(scope).decode())
             return
         endpoint = self._rpcs.get(path)
         if endpoint is not None:
@@ -191,12 +204,11 @@ def _spare_the_collector() -> None:
     gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
-async def _refuse_headers(scope: Scope, send: Send, text: str) -> None:
-    failure = HeadersTooLarge(text)
+async def _refuse(scope: Scope, send: Send, failure: KitfoxError, request_id: str) -> None:
     if header(scope["headers"], b"content-type").startswith(b"application/grpc"):
         await refuse(scope, send, failure.code, failure.message)
     else:
-        await send_failure(send, failure, request_id_of(scope).decode())
+        await send_failure(send, failure, request_id)
 
 
 def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
