@@ -76,3 +76,11 @@ def test_it_can_be_turned_off(make_server: MakeServer, two: list[int]) -> None:
     found = places(server)
     assert [item for items in found.values() for item in items if item != set(two)] == []
     assert found["worker"]
+
+
+def test_hypercorn_has_no_such_threads(make_server: MakeServer, two: list[int]) -> None:
+    server = make_server(SERVER_ENGINE="hypercorn").start()
+    calls(server, 3000)  # after a third of them a model's thread would have settled
+    assert server.process is not None
+    threads = Path("/proc", str(server.process.pid), "task").iterdir()
+    assert {frozenset(os.sched_getaffinity(int(it.name))) for it in threads} == {frozenset(two)}

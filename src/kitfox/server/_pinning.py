@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kitfox.config import Server
 from kitfox.models import keep_quick_calls_on
+from kitfox.server.express import is_there
 
 __all__ = ["pin_threads"]
 
@@ -25,7 +26,10 @@ def pin_threads(settings: Server) -> Callable[[], None] | None:
         What is to be called in the thread that takes requests from Envoy, once there is one; None
         if no thread is to be kept anywhere.
     """
-    if not settings.pin_threads or settings.threads > 1 or not hasattr(os, "sched_getaffinity"):
+    # Without a thread that takes requests from Envoy, quick calls go through none of their own.
+    if not settings.pin_threads or settings.threads > 1 or not is_there():
+        return None
+    if not hasattr(os, "sched_getaffinity"):
         return None
     processors = sorted(os.sched_getaffinity(os.getpid()))
     if len(processors) != 2:
