@@ -46,8 +46,8 @@ def compile_library(root: Path) -> str:
     try:
         subprocess.run(words, check=True, capture_output=True, text=True)
         part.replace(root / LIBRARY)
-    except FileNotFoundError:
-        return f"there is no C compiler ({compiler[0]})"
+    except OSError as err:
+        return f"{compiler[0]}, the C compiler, cannot be run: {err.strerror}"
     except subprocess.CalledProcessError as err:
         return f"{shlex.join(words)}: {err.stderr.strip()}"
     finally:
