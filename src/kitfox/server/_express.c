@@ -426,8 +426,10 @@ int HOOK(request_headers)(void *filter, const void *module, bool end) {
     if (end || !held || !read_headers(request, held, filter))
         return HEADERS_GO_ON;
     request->scheduler = ENVOY(filter_scheduler_new)(filter);
-    if (!request->scheduler || !let_wait(request))
+    if (!request->scheduler || !let_wait(request)) {
+        forget(request);
         return HEADERS_GO_ON;
+    }
     request->state = HELD;
     return HEADERS_WAIT;
 }

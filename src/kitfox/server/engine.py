@@ -30,7 +30,10 @@ def choose(wanted: Literal["auto", "envoy", "hypercorn"]) -> Engine:
     if not obstacle:
         sentence = f"Serving with Envoy {envoy.version()}".rstrip()
         if envoy.express_library() is None:
-            sentence += ", more slowly than it might: its filter for quick calls was not compiled"
+            sentence += (
+                ", more slowly than it might: its filter for quick calls was not compiled, or not "
+                "for this Envoy"
+            )
         return Engine(name="envoy", sentence=sentence)
     if wanted == "envoy":
         raise FailedPrecondition(f"server.engine is envoy, and Envoy cannot run: {obstacle}")

@@ -213,7 +213,12 @@ def _filters(options: Options) -> list[dict[str, Any]]:
 
 
 def express_library() -> str | None:
-    """The library of the filter for quick calls (`_express.c`); None if it was not compiled."""
+    """The library of the filter for quick calls (`_express.c`), if it was compiled.
+
+    None with another Envoy than the one whose functions it declares: it would end the process.
+    """
+    if not version().startswith("1.39."):
+        return None
     # Not imported: it is for the process of Envoy.
     found = importlib.util.find_spec("kitfox.server._express")
     return found.origin if found is not None else None
