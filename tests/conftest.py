@@ -1,7 +1,9 @@
 """A real server process on free ports, made from the template or from a project of the test's."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +23,8 @@ import pytest
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
+# Not the one that hypothesis sets, or several processes would choose alike.
+_RANDOM = random.SystemRandom()
 TEMPLATE = ROOT / "template" / "caikit_template"
 
 
@@ -47,6 +51,13 @@ class Answer:
         return json.loads(self.body)
 
 
+def hold_port() -> socket.socket:
+    """A socket with a free port, none of those that the system gives to outgoing connections."""
+    while True:
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", _RANDOM.randrange(10_000, 30_000)))
+
+
 @dataclass
 class Server:
     """A server process and how to talk to it."""
@@ -58,7 +69,7 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
 
     def __post_init__(self) -> None:
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+        sockets = [hold_port() for _ in range(3)]
         self.grpc_port, self.http_port, self.metrics_port = (
             int(item.getsockname()[1]) for item in sockets
         )
