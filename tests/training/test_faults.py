@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.waiting import wait_for
 
 from .faults import Action, Call, Fault, FaultFile, calls_made, environment, set_clock
@@ -137,6 +138,42 @@ for line in sys.stdin:
         faults.write()
         assert fork() == 0
         assert calls_made(note) == 2
+
+
+def test_settings_may_change_while_other_threads_make_calls(folder: Path, tmp_path: Path) -> None:
+    script = """
+import sys, threading
+from pathlib import Path
+from tests.training.faults import Fault, FaultFile
+folder, faults, note = Path(sys.argv[1]), FaultFile(Path(sys.argv[2])), Path(sys.argv[3])
+over = False
+
+def write():
+    with (folder / "file").open("wb", buffering=0) as file:
+        while not over:
+            file.write(b"x")
+
+threads = [threading.Thread(target=write) for _ in range(2)]
+for thread in threads:
+    thread.start()
+faults.write(Fault(calls=("write",), below=folder), note=note)
+for _ in range(1000):
+    faults.apply()
+over = True
+for thread in threads:
+    thread.join()
+"""
+    faults = FaultFile(tmp_path / "faults")
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder, tmp_path / "faults", tmp_path / "note"],
+        cwd=ROOT,
+        env=os.environ | faults.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert calls_made(tmp_path / "note") > 0
 
 
 def test_the_clock_of_a_process_jumps(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 /* Makes calls of the C library fail, kill or stop the process, or tell another time.
 
    Loaded by LD_PRELOAD; what it does is told by environment variables, which the Python beside
-   this file writes, or by a file with the same names that is read anew in every fork. A call counts if its name is asked for and its file lies below a folder. The
-   number-th one that counts in a process does not happen: an error takes its place, or a signal
-   comes just before it. */
+   this file writes, or by a file with the same names that is read anew in every fork. A call counts
+   if its name is asked for and its file lies below a folder. The number-th one that counts in a
+   process does not happen: an error takes its place, or a signal comes just before it. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -38,6 +38,26 @@ static int signal_number;
 static int note = -1;            /* one line for each call that counts */
 static const int64_t *offset;    /* nanoseconds to add to the wall clock */
 static atomic_long counted;
+
+/* Calls of other threads may be under way when the settings are read anew. A call looks at them
+   with the lock for readers, which a signal handler that writes may take once more; who reads them
+   anew is not interrupted. */
+static pthread_rwlock_t settings = PTHREAD_RWLOCK_INITIALIZER;
+static sigset_t signals_before; /* of the thread that has the lock for writers */
+
+static void lock_settings(void) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_rwlock_wrlock(&settings);
+    signals_before = before;
+}
+
+static void unlock_settings(void) {
+    sigset_t before = signals_before;
+    pthread_rwlock_unlock(&settings);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
 
 #define REAL(name) ((__typeof__(&name))real(#name))
 
@@ -106,13 +126,21 @@ static void read_settings(void) {
     counted = 0;
 }
 
-static void begin_again(void) {
+static void read_settings_again(void) {
     if (getenv("KITFOX_FAULT_FILE") != NULL) read_settings();
 }
 
 /* For a process that changes its own faults: what the file says holds from now on. */
 void kitfox_faults_read(void) {
-    begin_again();
+    lock_settings();
+    read_settings_again();
+    unlock_settings();
+}
+
+static void after_fork_in_child(void) {
+    pthread_rwlock_init(&settings, NULL); /* its owner has another number here */
+    read_settings_again();
+    pthread_sigmask(SIG_SETMASK, &signals_before, NULL);
 }
 
 __attribute__((constructor)) static void begin(void) {
@@ -124,7 +152,7 @@ __attribute__((constructor)) static void begin(void) {
         if (page != MAP_FAILED) offset = page;
         syscall(SYS_close, file);
     }
-    pthread_atfork(NULL, NULL, begin_again);
+    pthread_atfork(lock_settings, unlock_settings, after_fork_in_child);
     ready = 1;
 }
 
@@ -143,9 +171,9 @@ static void find_path(char *path, int at, const char *name) {
         snprintf(path + length, PATH_MAX - length, "%s%s", name[0] == '/' ? "" : "/", name);
 }
 
-/* Whether the call must fail: errno is set then. */
-static int fails(const char *call, int at, const char *name) {
-    if (!ready || calls[0] == 0) return 0;
+/* What is to happen to a call: an error, or the negative number of a signal before it; 0: nothing. */
+static int fate(const char *call, int at, const char *name) {
+    if (calls[0] == 0) return 0;
     char wanted[64], path[PATH_MAX];
     snprintf(wanted, sizeof wanted, ",%s,", call);
     if (strstr(calls, wanted) == NULL) return 0;
@@ -163,12 +191,21 @@ static int fails(const char *call, int at, const char *name) {
         errno = before;
     }
     if (number == 0 || (lasting ? mine < number : mine != number)) return 0;
-    if (signal_number != 0) {
-        kill(getpid(), signal_number);
+    return signal_number != 0 ? -signal_number : error_number;
+}
+
+/* Whether the call must fail: errno is set then. */
+static int fails(const char *call, int at, const char *name) {
+    if (!ready) return 0;
+    pthread_rwlock_rdlock(&settings);
+    int what = fate(call, at, name);
+    pthread_rwlock_unlock(&settings); /* first: a child that shares memory may be killed here */
+    if (what < 0) {
+        kill(getpid(), -what);
         return 0; /* after SIGCONT the call happens */
     }
-    errno = error_number;
-    return error_number != 0;
+    if (what > 0) errno = what;
+    return what > 0;
 }
 
 #define OPEN(name)                                                     \
