@@ -16,6 +16,9 @@ from kitfox.training.database import Database, open_database
 from kitfox.training.job_names import keep_names
 from kitfox.training.migrations import MIGRATIONS, Migration, migrate
 from kitfox.training.sqlite_database import SqliteDatabase
+from tests.conftest import ROOT
+
+from .faults import FaultFile
 
 Make = Callable[..., Job]
 
@@ -275,3 +278,49 @@ def test_who_is_silent_in_a_transaction_loses_it(postgresql_url: str, make_job: 
     found = store.get("job")
     assert (found.pinned, found.model_name) == (True, "")
     store.close()
+
+
+def test_a_connection_that_can_only_read_is_not_kept(tmp_path: Path) -> None:
+    """SQLite opens a file for reading if it once cannot open it for writing."""
+    script = """
+import sys
+from pathlib import Path
+from kitfox.errors import KitfoxError
+from kitfox.training.sqlite_database import SqliteDatabase
+from tests.training.faults import Fault, FaultFile, calls_made
+
+folder, faults, note = Path(sys.argv[1], "folder"), FaultFile(Path(sys.argv[2])), Path(sys.argv[3])
+database = SqliteDatabase(folder / "jobs.sqlite3", create=True, busy_timeout=1)
+with database.write() as connection:
+    connection.change("CREATE TABLE numbers (number INTEGER)")
+made = number = 0
+while number <= made:
+    note.unlink(missing_ok=True)
+    faults.write(Fault(calls=("open",), below=folder, number=number, action="EIO"), note=note)
+    faults.apply()
+    database.close()
+    try:
+        with database.read():
+            pass
+    except KitfoxError as error:
+        print(number, error)
+    faults.write()
+    faults.apply()
+    made = made or calls_made(note)
+    with database.write() as connection:
+        connection.change("INSERT INTO numbers VALUES (:number)", number=number)
+    number += 1
+assert made > 1
+"""
+    faults = FaultFile(tmp_path / "faults")
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path, tmp_path / "faults", tmp_path / "note"],
+        cwd=ROOT,
+        env=os.environ | faults.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "read-only" not in done.stdout
+    assert done.stdout, "no call failed"

@@ -183,6 +183,9 @@ class SqliteDatabase:
                 # saw any trouble is not used again, and closing it undoes what is open.
                 raw.close()
                 raise
+            if file is None:
+                raw.close()
+                return
             with self._lock:
                 self._idle.append((file, raw))
 
@@ -225,8 +228,11 @@ class SqliteDatabase:
                 raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.reserve.make_some()
 
-    def _take(self) -> tuple[_FileId, sqlite3.Connection]:
-        """A connection to the file that is in the store's place, and which file that is."""
+    def _take(self) -> tuple[_FileId | None, sqlite3.Connection]:
+        """A connection to the file that is in the store's place, and which file that is.
+
+        None for the file means that the connection is not to be used again.
+        """
         try:
             found = self.path.stat()
         except FileNotFoundError:
@@ -243,7 +249,9 @@ class SqliteDatabase:
                 # remove the log of changes by its name, which is that of the other one by now.
                 self._stale.append(raw)
         with self._explained():
-            return file, self._connect(self.path, "rw")
+            raw = self._connect(self.path, "rw")
+            # SQLite opens for reading what it cannot open for writing, be it for this once.
+            return file if _can_write(raw) else None, raw
 
     def _connect(self, path: Path, mode: str) -> sqlite3.Connection:
         raw = sqlite3.connect(
@@ -344,6 +352,18 @@ class SqliteDatabase:
             f"The job store {self.name} is locked by another process; "
             f"waited {self._busy_timeout:g} s"
         )
+
+
+def _can_write(raw: sqlite3.Connection) -> bool:
+    """Whether a connection may write, be it that it has to wait for others."""
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        raw.execute("BEGIN IMMEDIATE")  # one that can only read begins to read here
+        raw.execute("PRAGMA user_version=0")
+        raw.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return _kind(error) in ("BUSY", "LOCKED")
+    return True
 
 
 def _kind(error: sqlite3.Error) -> str:
