@@ -347,12 +347,16 @@ def _asking(shape: str, size: int) -> tuple[str, list[tuple[str, str]], bytes]:
             return path, JSON, json.dumps(given).encode()
 
 
+def _is_refused(answer: Answer) -> bool:
+    return "server.max_unsent_size" in answer.text
+
+
 def _is_taken(server: Victim, path: str, headers: list[tuple[str, str]], body: bytes) -> bool:
     with server.http2() as client:
         answer = client.call(path, headers, body)
     assert answer.status in (200, 429), answer.text
     is_whole = len(answer.body) > 250_000
-    assert is_whole or "server.max_unsent_size" in answer.text
+    assert is_whole or _is_refused(answer)
     return is_whole
 
 
@@ -372,12 +376,15 @@ def test_answers_that_are_taken_leave_room_for_others(server: Victim) -> None:
 def test_answers_that_nobody_takes_before_leaving(server: Victim) -> None:
     """Large ones, over and over: what waits for a client goes when the client goes."""
     message = frame(request("one", text="x", size=4_000_000).SerializeToString())
-    some = server.before + (30 << 20)
+    other = frame(request("one", text="x", size=300_000).SerializeToString())
     for _ in range(4):
         with server.http2(window=0) as client:
             for _ in range(15):
                 client.open(ONE, GRPC, body=message)
-            wait_for(lambda: server.memory() > some, what="the answers to wait")
+            # As many wait as there is room for: the others are refused.
+            answers = client.answers
+            assert client.wait(lambda answers=answers: any(map(_is_refused, answers.values())))
+        wait_for(lambda: _is_taken(server, ONE, GRPC, other), what="room for others")
 
 
 def test_a_client_without_a_window(server: Victim) -> None:
