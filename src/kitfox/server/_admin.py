@@ -11,6 +11,10 @@ from typing import Any
 __all__ = ["Admin", "AdminError"]
 
 
+_STREAM_BYTES = 16 << 10
+"""What an HTTP/2 stream takes by itself, about."""
+
+
 class AdminError(OSError):
     """The interface did not answer, or not as expected."""
 
@@ -36,9 +40,8 @@ class Admin:
 
     def addresses(self) -> list[str | int]:
         """Where the listener listens: a port or a socket's path for each of its addresses."""
-        answer = json.loads(self._call("GET", "/listeners?format=json"))
         found: list[str | int] = []
-        for status in answer.get("listener_statuses", []):
+        for status in self._ask("/listeners?format=json").get("listener_statuses", []):
             additional = status.get("additional_local_addresses", [])
             for address in [status["local_address"], *additional]:
                 if "pipe" in address:
@@ -53,10 +56,26 @@ class Admin:
         Args:
             prefix: The name under which the connection manager counts.
         """
-        active = self._gauge(f"http.{prefix}.downstream_rq_active")
+        active = self._gauges(rf"http\.{prefix}\.downstream_rq_active")
         # A request counts as done once its answer is handed over for sending, to a slow client
         # long before it is sent.
-        return active or min(self._gauge(f"http.{prefix}.downstream_cx_tx_bytes_buffered"), 1)
+        return active or min(self._gauges(rf"http\.{prefix}\.downstream_cx_tx_bytes_buffered"), 1)
+
+    def held(self, prefix: str) -> int:
+        """How many bytes Envoy holds for answers that wait in connections and HTTP/2 streams.
+
+        Not for requests: the gauge of those keeps the size of the last read until the next one.
+
+        Args:
+            prefix: The name under which the connection manager counts.
+        """
+        connections = rf"http\.{prefix}\.downstream_cx_tx_bytes_buffered"
+        streams = self._gauges(r"http2\.streams_active")
+        return self._gauges(rf"({connections}|http2\.pending_send_bytes)") + streams * _STREAM_BYTES
+
+    def set(self, key: str, value: int) -> None:
+        """Sets a value of the runtime layer that may be changed."""
+        self._call("POST", f"/runtime_modify?{key}={value}")
 
     def drain(self) -> None:
         """Closes the listening sockets and asks clients, with each answer, to go elsewhere."""
@@ -65,10 +84,19 @@ class Admin:
         # Without `graceful`: that would go on accepting for --drain-time-s.
         self._call("POST", "/drain_listeners")
 
-    def _gauge(self, name: str) -> int:
-        answer = json.loads(self._call("GET", f"/stats?format=json&filter=^{name}$"))
-        stats: list[dict[str, Any]] = answer["stats"]
-        return sum(int(item.get("value", 0)) for item in stats)
+    def _gauges(self, names: str) -> int:
+        """The sum of those whose names match an expression."""
+        answer = self._ask(f"/stats?format=json&filter=^{names}$")
+        return sum(int(item.get("value", 0)) for item in answer.get("stats", []))
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        try:
+            answer = json.loads(self._call("GET", path))
+        except ValueError as error:  # it ended in the middle of its words
+            raise AdminError(f"Envoy's administration interface: {error}") from error
+        if not isinstance(answer, dict):
+            raise AdminError(f"Envoy's administration interface answered no object to {path}")
+        return answer
 
     def _call(self, method: str, path: str) -> bytes:
         request = f"{method} {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n"

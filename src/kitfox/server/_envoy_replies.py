@@ -19,8 +19,10 @@ from kitfox.server._refusals import (
 )
 from kitfox.server.options import Options
 
-__all__ = ["PATH_POLICY", "local_replies"]
+__all__ = ["FULL_POLICY", "PATH_POLICY", "local_replies"]
 
+FULL_POLICY = "full"
+"""What the rule is called by which Envoy refuses everything."""
 PATH_POLICY = "path"
 """What the rule is called by which Envoy refuses paths that are no text."""
 
@@ -98,13 +100,13 @@ def local_replies(options: Options) -> dict[str, Any]:
         _Reply("stream_idle_timeout", Code.DEADLINE_EXCEEDED, stood_still(options)),
         _Reply("http1.codec_error", Code.INVALID_ARGUMENT, NOT_HTTP),
         _Reply(
-            f"rbac_access_denied_matched_policy[{PATH_POLICY}]",
+            _denied(PATH_POLICY),
             Code.INVALID_ARGUMENT,
             PATH_NOT_TEXT,
             status=400,
         ),
         _Reply(
-            "overload",
+            _denied(FULL_POLICY),
             Code.RESOURCE_EXHAUSTED,
             holds_too_much(options),
             status=429,
@@ -141,6 +143,10 @@ def local_replies(options: Options) -> dict[str, Any]:
         )
     mappers.append({"filter": _ANY_STATUS, **_refusal("%LOCAL_REPLY_BODY%")})
     return {"mappers": mappers}
+
+
+def _denied(policy: str) -> str:
+    return f"rbac_access_denied_matched_policy[{policy}]"
 
 
 def _occasion(details: str) -> dict[str, Any]:

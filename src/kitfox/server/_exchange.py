@@ -117,7 +117,7 @@ class Exchange(HTTPStream):
                 event.raw_path, event.headers, most.max_header_bytes, most.max_headers
             ):
                 self._turn_down(431, text)
-            elif self._unsent.size > most.max_engine_bytes:
+            elif self._unsent.size > most.max_engine_bytes and not self._asks_for_life():
                 self._turn_down(429, holds_too_much(most), retry_after=1)
             else:
                 self.task_group.spawn(self._run)
@@ -138,6 +138,11 @@ class Exchange(HTTPStream):
             self.closed = True
             self._take()
             self._news.set()
+
+    def _asks_for_life(self) -> bool:
+        """Whether it is of those who restart what does not answer."""
+        path = self._options.live_path
+        return bool(path) and self.scope["path"] == path
 
     async def receive(self) -> Message:
         """ASGI's: the body as it comes, then, once it is so, that the client is gone."""

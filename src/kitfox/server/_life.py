@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from kitfox.server._admin import Admin, AdminError
+from kitfox.server._engine_size import EngineSize
 from kitfox.server._events import Events
 from kitfox.server._process import EnvoyProcess, Record
 from kitfox.server.envoy import STAT_PREFIX
@@ -53,6 +54,7 @@ class Life:
         self._events = events
         self._log = log
         self._admin: Admin | None = None
+        self._size: EngineSize | None = None
         self._places: list[str | int] = []
         self._failure = ""
         self._records: list[Record] = []
@@ -85,7 +87,8 @@ class Life:
 
     def serve(self) -> None:
         """Waits until the process ends or a stop is asked for."""
-        self._wait(lambda: False)
+        while self._size is not None and not self._must_stop():
+            self._wait(lambda: False, seconds=self._size.look())
 
     def drain(self, seconds: float) -> None:
         """Refuses new connections and waits for what is in flight.
@@ -93,7 +96,7 @@ class Life:
         Args:
             seconds: The longest time to wait. A second signal ends it too.
         """
-        if self._admin is None:
+        if self._admin is None or self._size is None:
             return
         self._process.channel.send("drain")
         deadline = time.monotonic() + seconds
@@ -108,7 +111,8 @@ class Life:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or self._hears_more(stops):
                     break
-                self._events.wait(lambda: self._hears_more(stops), seconds=min(pause, remaining))
+                seconds = min(pause, remaining, self._size.look())
+                self._events.wait(lambda: self._hears_more(stops), seconds=seconds)
                 pause = min(pause * 1.5, 0.25) if active else _QUIET_PAUSE
         except AdminError as error:
             if not self.has_ended():
@@ -171,6 +175,7 @@ class Life:
             if address is None:
                 return False
             self._admin = Admin(address)
+            self._size = EngineSize(self._admin, self._options.max_engine_bytes, self._log)
         if not self._admin.is_live():
             return False
         self._places = self._admin.addresses()

@@ -19,12 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from kitfox.errors import FailedPrecondition
-from kitfox.server._envoy_replies import PATH_POLICY, local_replies
+from kitfox.server._envoy_replies import FULL_POLICY, PATH_POLICY, local_replies
 from kitfox.server._handover import OUTER_VARIABLE, restore_environment
 from kitfox.server._ports import keepalive
 from kitfox.server.options import Listener, Options, Tls, distinct, is_pem
 
-__all__ = ["bootstrap", "command", "environment", "obstacle", "restore_environment", "version"]
+__all__ = [
+    "FULL",
+    "bootstrap",
+    "command",
+    "environment",
+    "obstacle",
+    "restore_environment",
+    "version",
+]
 
 STAT_PREFIX = "kitfox"
 """The name under which Envoy counts our requests."""
@@ -34,10 +42,10 @@ LOG_MARK = "\x1eenvoy\x1f"
 LOG_SEPARATOR = "\x1f"
 """What stands between a record's level, logger and message."""
 
-_TYPE = "type.googleapis.com/envoy.extensions"
+FULL = "kitfox.full"
+"""The runtime key that is 100 as long as new requests are to be refused."""
 
-_HEAP = "envoy.resource_monitors.fixed_heap"
-"""Measures what Envoy holds. Python and its models are not in its heap: they have another one."""
+_TYPE = "type.googleapis.com/envoy.extensions"
 
 
 def bootstrap(options: Options) -> dict[str, Any]:
@@ -89,24 +97,11 @@ def bootstrap(options: Options) -> dict[str, Any]:
                         ".DownstreamConnectionsConfig",
                         "max_active_downstream_connections": options.max_connections,
                     },
-                },
-                {
-                    "name": _HEAP,
-                    "typed_config": {
-                        "@type": f"{_TYPE}.resource_monitors.fixed_heap.v3.FixedHeapConfig",
-                        "max_heap_size_bytes": options.max_engine_bytes,
-                    },
-                },
-            ],
-            # A fast client that reads nothing fills a gigabyte in a second.
-            "refresh_interval": "0.1s",
-            "actions": [
-                {
-                    "name": "envoy.overload_actions.stop_accepting_requests",
-                    "triggers": [{"name": _HEAP, "threshold": {"value": 1.0}}],
                 }
-            ],
+            ]
         },
+        # What may be changed while it runs.
+        "layered_runtime": {"layers": [{"name": "changes", "admin_layer": {}}]},
     }
 
 
@@ -205,7 +200,7 @@ def _module_filter(
 
 def _filters(options: Options) -> list[dict[str, Any]]:
     """What a request meets before the application."""
-    found = [_live_filter(), _path_filter()]
+    found = [_live_filter(), _rbac_filter()]
     library = express_library() if options.quick_calls else None
     if library is not None:
         found.append(_module_filter("express", library))
@@ -227,7 +222,7 @@ def express_library() -> str | None:
 # Each filter sees each part of a request and of its answer; these two took an eighth of Envoy's
 # time for a small call. So they are off, but for the routes that they are there for.
 _LIVE_FILTER = "envoy.filters.http.health_check"
-_PATH_FILTER = "envoy.filters.http.rbac"
+_RBAC_FILTER = "envoy.filters.http.rbac"
 
 
 def _routes(options: Options) -> list[dict[str, Any]]:
@@ -235,14 +230,32 @@ def _routes(options: Options) -> list[dict[str, Any]]:
     # Paths of plain letters need no closer look.
     plain = {"safe_regex": {"regex": f"{_PLAIN}*(?:\\?.*)?"}}
     other = {"name": ":path", "string_match": plain, "invert_match": True}
-    routes = [_route(_PATH_FILTER, {"prefix": "", "headers": [other]})]
+    header = {"name": ":path", "string_match": {"safe_regex": {"regex": _TEXT_PATH}}}
+    if_full = {"default_value": {"numerator": 0}, "runtime_key": FULL}
+    routes = [
+        _refusing({"prefix": "", "runtime_fraction": if_full}, FULL_POLICY, {"any": True}),
+        # To pyvoy such paths are an error, and it never answers them.
+        _refusing(
+            {"prefix": "", "headers": [other]}, PATH_POLICY, {"not_rule": {"header": header}}
+        ),
+    ]
     if options.live_path:
-        routes.insert(0, _route(_LIVE_FILTER, {"path": options.live_path}))
+        routes.insert(0, _route({"path": options.live_path}, _LIVE_FILTER, {}))
     return routes
 
 
-def _route(name: str, match: dict[str, Any]) -> dict[str, Any]:
-    on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+def _refusing(match: dict[str, Any], policy: str, permission: dict[str, Any]) -> dict[str, Any]:
+    """A route of requests that are refused if they have what is not permitted."""
+    policies = {policy: {"permissions": [permission], "principals": [{"any": True}]}}
+    config = {
+        "@type": f"{_TYPE}.filters.http.rbac.v3.RBACPerRoute",
+        "rbac": {"rules": {"action": "DENY", "policies": policies}},
+    }
+    return _route(match, _RBAC_FILTER, config)
+
+
+def _route(match: dict[str, Any], name: str, config: dict[str, Any]) -> dict[str, Any]:
+    on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": config}
     return {"match": match, "non_forwarding_action": {}, "typed_per_filter_config": {name: on}}
 
 
@@ -269,17 +282,12 @@ _LETTER = f"{_PLAIN}|%(?:[0-7][0-9a-f]|(?:{_BUT_ONE}){_TAIL})"
 _TEXT_PATH = f"(?i)(?:{_LETTER})*(?:\\?.*)?"
 
 
-def _path_filter() -> dict[str, Any]:
-    """Refuses paths that are no text: to pyvoy they are an error, and it never answers them."""
-    header = {"name": ":path", "string_match": {"safe_regex": {"regex": _TEXT_PATH}}}
-    policy = {"permissions": [{"not_rule": {"header": header}}], "principals": [{"any": True}]}
+def _rbac_filter() -> dict[str, Any]:
+    """Refuses what the routes tell it to."""
     return {
-        "name": _PATH_FILTER,
+        "name": _RBAC_FILTER,
         "disabled": True,
-        "typed_config": {
-            "@type": f"{_TYPE}.filters.http.rbac.v3.RBAC",
-            "rules": {"action": "DENY", "policies": {PATH_POLICY: policy}},
-        },
+        "typed_config": {"@type": f"{_TYPE}.filters.http.rbac.v3.RBAC"},
     }
 
 
@@ -398,9 +406,6 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
         preload: os.pathsep.join(filter(None, [library, base.get(preload)])),
         # What a module prints is seen at once, and not lost when Envoy dies.
         "PYTHONUNBUFFERED": base.get("PYTHONUNBUFFERED") or "1",
-        # Large messages go back to the system when they are done with. By default glibc takes up to
-        # 32 MiB from where small objects are too, once something large has been freed.
-        "MALLOC_MMAP_THRESHOLD_": base.get("MALLOC_MMAP_THRESHOLD_") or str(1 << 20),
         # Envoy's allocator has a cache for each processor only where glibc leaves it the kernel's
         # restartable sequences; else its threads spend a twentieth more time.
         "GLIBC_TUNABLES": _tunables(base.get("GLIBC_TUNABLES", "")),
