@@ -14,6 +14,7 @@ from kitfox.config import Server
 from kitfox.errors import KitfoxError
 from kitfox.models import harmless
 from kitfox.server import _status
+from kitfox.server._code_pages import give_back_code, loaded_code
 from kitfox.server._refusals import excess
 from kitfox.server.answers import HeadersTooLarge, send_detail, send_failure, send_text
 from kitfox.server.asgi import (
@@ -164,6 +165,7 @@ class Application:
         """Starts the runtime, keeps it while the server runs, closes it."""
         await receive()
         asyncio.get_running_loop().set_exception_handler(_note)
+        code = loaded_code()  # before threads load models, and libraries with them
         try:
             runtime = await start_runtime()
         except Exception as err:  # noqa: BLE001 -- whatever it was, the supervisor must know
@@ -178,6 +180,7 @@ class Application:
         _status.on_drain(runtime.drain)
         _status.report_ready(runtime.details)
         _spare_the_collector()
+        give_back_code(code)
         self._start_express(runtime)
         await send({"type": "lifespan.startup.complete"})
         await receive()

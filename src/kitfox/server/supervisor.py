@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from kitfox.errors import FailedPrecondition
+from kitfox.server._code_pages import give_back_code, loaded_code
 from kitfox.server._events import Events
 from kitfox.server._life import Life
 from kitfox.server._ports import check_free
@@ -143,5 +144,7 @@ class Supervisor:
         self._options = replace(self._options, listeners=real)
         places = ", ".join(f"{listener.name} on {listener}" for listener in real)
         self._log("info", f"Ready in {seconds:.2f} s: {places}")
+        # From here on it only waits.
+        give_back_code(loaded_code())
         if self._on_ready is not None:
             self._on_ready(real, life.details or {})
