@@ -224,8 +224,8 @@ def _library_version(library: str) -> str:
         return str(getattr(sys.modules.get(library), "__version__", "0.0.0"))
 
 
-class _Dumper(yaml.SafeDumper):
-    """Plain YAML; dicts of any class are mappings."""
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc] # one of them
+    """Plain YAML; dicts of any class are mappings. libyaml writes it where PyYAML has it."""
 
 
 _Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)
