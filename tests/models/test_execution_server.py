@@ -47,12 +47,29 @@ def manage(server: Server, action: str) -> Answer:
     return server.http("POST", f"{MANAGE}/{action}", {"model_id": "mortal"})
 
 
-def metric(server: Server, name: str, model: str) -> float:
+def metrics(server: Server, model: str, *names: str) -> list[float]:
+    """Several figures of one moment."""
     url = f"http://127.0.0.1:{server.metrics_port}/metrics"
     with urllib.request.urlopen(url, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
-    start = f'{name}{{model_id="{model}"'
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
+    return [
+        sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.startswith(f'{name}{{model_id="{model}"')
+        )
+        for name in names
+    ]
+
+
+def metric(server: Server, name: str, model: str) -> float:
+    return metrics(server, model, name)[0]
+
+
+def wait_until_full(server: Server, model: str) -> None:
+    """Waits until both threads of a model are busy and both places of its queue are taken."""
+    kinds = ("model_calls_running", "model_calls_waiting")
+    wait_for(lambda: metrics(server, model, *kinds) == [2, 2], what="the queue")
 
 
 def test_a_stuck_model_stalls_nobody_else(
@@ -62,8 +79,7 @@ def test_a_stuck_model_stalls_nobody_else(
     calls: list[Future[Answer]] = [
         pool.submit(say, server, "stuck", f"hold {gate}", f"req-{item}") for item in range(4)
     ]
-    wait_for(lambda: metric(server, "model_calls_waiting", "stuck") == 2, what="the queue")
-    assert metric(server, "model_calls_running", "stuck") == 2
+    wait_until_full(server, "stuck")
 
     refused = say(server, "stuck", "more")
     assert refused.status == 429
@@ -93,12 +109,7 @@ def test_over_grpc_a_full_queue_is_resource_exhausted_and_says_when_to_come_back
     """Of a model in threads, and of one in a process of its own."""
     gate = tmp_path / "go"
     calls = [pool.submit(say, server, model, f"hold {gate}") for _ in range(4)]
-
-    def there() -> float:
-        kinds = ("model_calls_waiting", "model_calls_running")
-        return sum(metric(server, name, model) for name in kinds)
-
-    wait_for(lambda: there() == 4, what="the queue")
+    wait_until_full(server, model)
     with server.channel() as channel:
         method: Any = channel.unary_unary("/caikit.runtime.Queues.QueuesService/SayTaskPredict")
         with pytest.raises(grpc.RpcError) as caught:
