@@ -56,10 +56,11 @@ class Admin:
         Args:
             prefix: The name under which the connection manager counts.
         """
-        active = self._gauges(rf"http\.{prefix}\.downstream_rq_active")
+        http = f"http.{prefix}.downstream"
+        active, buffered = self._gauges(f"{http}_rq_active", f"{http}_cx_tx_bytes_buffered")
         # A request counts as done once its answer is handed over for sending, to a slow client
         # long before it is sent.
-        return active or min(self._gauges(rf"http\.{prefix}\.downstream_cx_tx_bytes_buffered"), 1)
+        return active or min(buffered, 1)
 
     def held(self, prefix: str) -> int:
         """How many bytes Envoy holds for answers that wait in connections and HTTP/2 streams.
@@ -69,9 +70,12 @@ class Admin:
         Args:
             prefix: The name under which the connection manager counts.
         """
-        connections = rf"http\.{prefix}\.downstream_cx_tx_bytes_buffered"
-        streams = self._gauges(r"http2\.streams_active")
-        return self._gauges(rf"({connections}|http2\.pending_send_bytes)") + streams * _STREAM_BYTES
+        connections, unsent, streams = self._gauges(
+            f"http.{prefix}.downstream_cx_tx_bytes_buffered",
+            "http2.pending_send_bytes",
+            "http2.streams_active",
+        )
+        return connections + unsent + streams * _STREAM_BYTES
 
     def set(self, key: str, value: int) -> None:
         """Sets a value of the runtime layer that may be changed."""
@@ -84,10 +88,12 @@ class Admin:
         # Without `graceful`: that would go on accepting for --drain-time-s.
         self._call("POST", "/drain_listeners")
 
-    def _gauges(self, names: str) -> int:
-        """The sum of those whose names match an expression."""
-        answer = self._ask(f"/stats?format=json&filter=^{names}$")
-        return sum(int(item.get("value", 0)) for item in answer.get("stats", []))
+    def _gauges(self, *names: str) -> list[int]:
+        """The values of some at one moment; 0 for one that nothing has counted in yet."""
+        pattern = "|".join(names).replace(".", r"\.")
+        stats = self._ask(f"/stats?format=json&filter=^({pattern})$").get("stats", [])
+        found = {item["name"]: int(item["value"]) for item in stats if "value" in item}
+        return [found.get(name, 0) for name in names]
 
     def _ask(self, path: str) -> dict[str, Any]:
         try:
