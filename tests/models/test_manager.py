@@ -464,6 +464,28 @@ def test_the_store_is_followed(tmp_path: Path, stage: Stage) -> None:
     run(scenario, tmp_path)
 
 
+def test_what_is_unloaded_before_it_was_seen_is_not_taken_for_new(
+    tmp_path: Path, stage: Stage
+) -> None:
+    async def scenario(models: ModelManager) -> None:
+        follower = models.follower
+        await follower.load_all()
+        for name in ("told", "replaced", "again"):
+            write_model(tmp_path, name)
+            await models.load(name)
+            assert models.unload(name)
+        write_model(tmp_path, "replaced", "other files")
+        (tmp_path / "again").rename(tmp_path / ".again")
+        await follower.look()
+        assert set(models.loaded) == {"replaced"}
+        (tmp_path / ".again").rename(tmp_path / "again")
+        await follower.look()
+        assert set(models.loaded) == {"replaced", "again"}
+        assert await ask(models, "told") == "told"  # by a request, as ever
+
+    run(scenario, tmp_path)
+
+
 def test_who_is_waited_for_comes_first(tmp_path: Path, stage: Stage) -> None:
     for name in ("first", *(f"other{number}" for number in range(8))):
         write_model(tmp_path, name, act="wait" if name == "first" else "slow")

@@ -7,7 +7,7 @@ loaded or did not load.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,19 @@ class Follower:
         self._models = models
         self._watch = StoreWatch(models.store)
         self._left_out: set[str] = set()
+        self._dismissed: dict[str, Files] = {}
         self.gently = False
         """Whether loads that nobody waits for leave as much time as they take to those who call."""
+
+    def dismiss(self, name: str, files: Files) -> None:
+        """Has a model that is unloaded not taken for a new one if no look has seen it yet.
+
+        Args:
+            name: The model.
+            files: What was loaded; other files are another model.
+        """
+        if not self._watch.has_seen(name):
+            self._dismissed[name] = files
 
     async def load_all(self) -> None:
         """Loads every model of the store that is not loaded; failures are logged and kept."""
@@ -78,14 +89,16 @@ class Follower:
             # One that does not load has been logged: the others go on.
             with contextlib.suppress(KitfoxError):
                 await models.refresh(name)
+        dismissed, self._dismissed = self._dismissed, {}
         found = await asyncio.to_thread(self._watch.look)
         for name in found.removed:
             models.forget_failure(name)
             self._left_out.discard(name)
         if load_new:
+            added = await asyncio.to_thread(self._without, found.added, dismissed)
             again = await asyncio.to_thread(self._promising, models.failed)
             fitting = [name for name in self._left_out if models.budget.fits(name)]
-            await self._load(sorted({*found.added, *again, *fitting}))
+            await self._load(sorted({*added, *again, *fitting}))
 
     def _changed(self, names: list[str]) -> list[str]:
         """The loaded models that may be something else in the store by now."""
@@ -110,6 +123,14 @@ class Follower:
     def _may_be_other(self, path: Path, files: Files) -> bool:
         """Whether to ask the store: of what came from elsewhere, only if it is not as it was."""
         return path.is_relative_to(self._models.store.root) or not files.are_in(files_if_any(path))
+
+    def _without(self, names: Iterable[str], dismissed: Mapping[str, Files]) -> list[str]:
+        """Those of some models that are not as they were when they were dismissed."""
+        return [
+            name
+            for name in names
+            if name not in dismissed or not dismissed[name].are_in(self._at(name)[1])
+        ]
 
     def _promising(self, names: Iterable[str]) -> list[str]:
         """Those of the models that did not load which may, by now."""
@@ -139,7 +160,7 @@ class Follower:
         async def load_some() -> None:
             for name in waiting:
                 self._left_out.discard(name)
-                if name in self._models.loaded:
+                if name in self._models.loaded or name in self._dismissed:
                     continue
                 started = time.monotonic()
                 try:

@@ -327,6 +327,8 @@ class ModelManager:
         self._failures.forget(model_id)
         if model is not None:
             model.retire()
+            if model.files is not None and model.follows_store:
+                self.follower.dismiss(model_id, model.files)
             self.budget.note_end(model)
             log.info("Unloaded model %s: %s", model_id, why, extra={"log_code": "<KFX20030I>"})
             self._changed()

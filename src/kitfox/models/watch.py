@@ -64,6 +64,10 @@ class StoreWatch:
             removed=tuple(sorted(before.keys() - found.keys())),
         )
 
+    def has_seen(self, name: str) -> bool:
+        """Whether a model was there at the last look."""
+        return name in self._seen
+
     def forget(self, name: str) -> None:
         """Has a model told as new by the next look, if it is there: one that did not load, say."""
         self._seen.pop(name, None)
