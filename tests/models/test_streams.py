@@ -3,7 +3,7 @@
 import asyncio
 import pickle
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -275,6 +275,50 @@ def test_a_generator_whose_caller_is_gone_makes_one_more_result_at_most() -> Non
             context_gone.set()
             await asyncio.to_thread(wait_for, lambda: len(seen) <= 1, what="the generator to end")
         assert seen == [0]
+
+    asyncio.run(scenario())
+
+
+class Tardy:
+    """An executor of which nobody knows when its threads are done, until it says so."""
+
+    def __init__(self) -> None:
+        self.untold: list[asyncio.Future[None]] = []
+
+    def submit(
+        self, work: Callable[..., Any], arguments: dict[str, Any], context: RequestContext
+    ) -> "asyncio.Future[None]":
+        work(**arguments)
+        self.untold.append(asyncio.get_running_loop().create_future())
+        return self.untold[-1]
+
+    resume = submit
+
+
+def test_an_iterator_that_has_just_left_off_for_want_of_room_is_closed() -> None:
+    class Endless:
+        closed = False
+
+        def __iter__(self) -> "Endless":
+            return self
+
+        def __next__(self) -> bytes:
+            return LARGE
+
+        def close(self) -> None:
+            self.closed = True
+
+    async def scenario() -> None:
+        endless, tardy, context = Endless(), Tardy(), RequestContext()
+        executor: Any = tardy
+        batches = generate(lambda: endless, encode=identity, executor=executor, context=context)
+        assert await anext(batches)
+        await batches.aclose()
+        assert not endless.closed  # for all that is known it may be in use
+        (run,) = tardy.untold
+        run.set_result(None)
+        await asyncio.sleep(0)
+        assert endless.closed
 
     asyncio.run(scenario())
 

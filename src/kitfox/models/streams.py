@@ -372,10 +372,14 @@ class _Generated:
         """Ends the generator: at its next result if it runs, else at once, in a thread."""
         with self._lock:
             self._closed = True
-        self._run.add_done_callback(_look_at)
+        # It may have left off for want of room just now, and not know.
+        self._run.add_done_callback(self._see_to_the_end)
         if self._iterator is None:
             self._run.cancel()
-        elif self._run.done() and not self._exhausted:
+
+    def _see_to_the_end(self, run: "asyncio.Future[Any]") -> None:
+        _look_at(run)
+        if not run.cancelled() and self._iterator is not None and not self._exhausted:
             with contextlib.suppress(RuntimeError):  # the executor is closed
                 self._executor.resume(self._end, {}, self._context).add_done_callback(_look_at)
 
