@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from kitfox.errors import (
     Cancelled,
     DeadlineExceeded,
+    FailedPrecondition,
     NotFound,
     ResourceExhausted,
     Unavailable,
@@ -23,6 +25,7 @@ from kitfox.errors import (
 from kitfox.logs import JsonFormatter, current_request
 from kitfox.models.replicas import InProcesses, LoadFailed
 from kitfox.models.replicas.failures import ReplicaError
+from kitfox.models.replicas.supervisor import Backoff
 from kitfox.models.streams import RequestFeed, split
 from kitfox.modules import GrpcRequestContext, RequestContext
 from tests.models.moody import Aloof, Moody, Numbers, Said
@@ -48,6 +51,26 @@ def aloof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
     background = Background(model_folder(tmp_path_factory.mktemp("aloof"), Aloof))
     yield background
     background.close()
+
+
+def test_what_is_refused_is_so_without_a_replica_too(tmp_path: Path) -> None:
+    """Who is told to come again would kill the next one."""
+    path = model_folder(tmp_path / "moody", mood="forgets")
+
+    async def run() -> None:
+        async with opened(path, backoff=partial(Backoff, first=0.01, most=0.02)) as execution:
+            for is_last in (False, True):
+                with pytest.raises(Unavailable):
+                    await ask(execution, "exit 3")
+                if not is_last:
+                    (path / "once").unlink()
+                    await until(lambda: execution.ready)
+            with pytest.raises(Unavailable, match="no replica of model moody is ready"):
+                await ask(execution, "anybody?")
+            with pytest.raises(FailedPrecondition, match="ended two replicas"):
+                await ask(execution, "exit 3")
+
+    asyncio.run(run())
 
 
 def test_it_is_loaded_once_in_each_process(moody: Path, tmp_path: Path) -> None:

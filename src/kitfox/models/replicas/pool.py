@@ -209,9 +209,10 @@ class Pool:
             self._check_room(call)
         if self._closed:
             raise Unavailable(f"model {self._model} is being unloaded")
-        if self._given_up:
+        is_suspect = self.quarantine.watchful and self._is_suspect(call)
+        if self._given_up:  # asked after that: what is refused for ever need not come again
             raise self._no_replica()
-        if self.quarantine.watchful and self._is_suspect(call):
+        if is_suspect:
             self._suspects.append(call)
             self._place_suspects()
         else:
