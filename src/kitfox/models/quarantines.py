@@ -66,9 +66,9 @@ class Quarantines:
 
     def find(self, model_id: str) -> "Quarantine | None":
         """That of the model which was loaded last under an id."""
-        for name, files in reversed(self._kept):
+        for (name, _), found in reversed(list(self._kept.items())):  # threads ask, too
             if name == model_id:
-                return self._kept[name, files]
+                return found
         return None
 
     def close(self) -> None:

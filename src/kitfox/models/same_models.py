@@ -38,7 +38,7 @@ class SameModels:
         name, files = known
         model = self._loaded.get(name)
         if model is None or model.files is not files:  # it was loaded anew
-            del self._known[model_id]
+            self._known.pop(model_id, None)  # two threads may find that out
             return None
         return model
 

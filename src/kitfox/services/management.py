@@ -284,10 +284,11 @@ class _Descriptions:
 
     def _state(self, model_id: str, entry: ModelEntry | None) -> str:
         models = self._models
+        is_loading = model_id in models.loading  # asked first: it is loaded before that ends
         if (model := models.peek(model_id)) is not None:
             # Of those that run in processes of their own, one must be there.
             return "ready" if getattr(model.execution, "ready", True) else "failed"
-        if model_id in models.loading:
+        if is_loading:
             return "loading"
         if any(model.name == model_id and model.in_flight for model in models.budget.ending):
             return "unloading"

@@ -311,7 +311,7 @@ class InProcesses:
         """What there is to say of its work, with all its calls; streams are calls, too."""
         pool = self._pool
         return model_figures(
-            [*(member.figures for member in pool.members.values()), pool.lost],
+            [*(member.figures for member in list(pool.members.values())), pool.lost],
             calls=pool.completed,
             outstanding=pool.outstanding,
             limit=len(pool.members) * self._plan.threads,

@@ -139,7 +139,7 @@ class Quarantine:
                 since=record.since,
                 refused=record.refused,
             )
-            for digest, record in self._convicts.items()
+            for digest, record in list(self._convicts.items())  # it is refused meanwhile
         ]
 
     def clear(self, digest: str | None = None) -> int:
