@@ -87,8 +87,12 @@ class QuarantineNotes:
 
     def _remove_oldest(self) -> None:
         """Keeps the number of notes bounded: models come and go."""
+        found = []
         with os.scandir(self._folder) as entries:
-            found = [(entry.stat().st_mtime, entry.path) for entry in entries]
+            for entry in entries:
+                # Another server may be about to rename it.
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((entry.stat().st_mtime, entry.path))
         for _, path in sorted(found)[: max(0, len(found) - _MOST_MODELS)]:
             with contextlib.suppress(OSError):
                 Path(path).unlink()
