@@ -1,6 +1,7 @@
 """A real server process on free ports, made from the template or from a project of the test's."""
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -23,8 +24,6 @@ import pytest
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
-# Not the one that hypothesis sets, or several processes would choose alike.
-_RANDOM = random.SystemRandom()
 TEMPLATE = ROOT / "template" / "caikit_template"
 
 
@@ -51,11 +50,37 @@ class Answer:
         return json.loads(self.body)
 
 
+def _ports() -> Iterator[int]:
+    """The ports of this process of a run, again and again."""
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = list(range(10_000 + process % 16, 30_000, 16))
+    # Not the source that hypothesis sets, or several runs would choose alike.
+    random.SystemRandom().shuffle(ports)
+    return itertools.cycle(ports)
+
+
+_PORTS = _ports()
+
+
 def hold_port() -> socket.socket:
-    """A socket with a free port, none of those that the system gives to outgoing connections."""
+    """A socket with a free port, none of those that the system gives to outgoing connections.
+
+    It is let go before a server takes it. So no other process of the same run draws from these, and
+    none is drawn again soon.
+    """
     while True:
+        port = next(_PORTS)
         with contextlib.suppress(OSError):
-            return socket.create_server(("127.0.0.1", _RANDOM.randrange(10_000, 30_000)))
+            return socket.create_server(("127.0.0.1", port))
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could have a port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 @dataclass
@@ -123,6 +148,15 @@ class Server:
         assert process.poll() is None, self.log
         return self
 
+    def wait_for_models(self) -> None:
+        """Waits until all of the models folder is loaded: a start does not wait for long."""
+        wait_for(
+            lambda: all(
+                model["loaded"] for model in self.http("GET", "/info/models").json["models"]
+            ),
+            what="the models",
+        )
+
     def healthy(self) -> bool:
         try:
             return self.http("GET", "/health").status == 200
@@ -178,6 +212,9 @@ class Server:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(60)
+        # Its child is killed by the system a little later.
+        ports = (self.grpc_port, self.http_port, self.metrics_port)
+        wait_for(lambda: all(map(is_free, ports)), what="the end of the server's processes")
 
 
 @pytest.fixture
@@ -217,6 +254,7 @@ def _shared(factory: pytest.TempPathFactory, environment: dict[str, str]) -> Ite
     project = factory.mktemp("shared") / TEMPLATE.name
     copy_template(project)
     running = Server(project, environment).start()
+    running.wait_for_models()
     yield running
     status = running.stop()
     assert status == 0, running.log

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.acceptance.test_walk import finished
 from tests.conftest import Server
+from tests.waiting import wait_for
 
 PREDICT = "/caikit.runtime.Example.ExampleService/HelloWorldTaskPredict"
 TASK = "/api/v1/task/hello-world"
@@ -214,8 +216,12 @@ def test_broken_models_are_named_and_the_others_served(
         (models / name / "config.yml").write_text(text)
     server.start()
     assert server.http("POST", TASK, GOOD).json == {"greeting": "Hello World"}
-    log = [json.loads(line) for line in server.log.splitlines()]
-    errors = [line["message"] for line in log if line["level"] == "error"]
+
+    def is_told(name: str, words: str) -> bool:
+        log = [json.loads(line) for line in server.log.splitlines()]
+        errors = [line["message"] for line in log if line["level"] == "error"]
+        return any(f"Model {name} " in text and words in text for text in errors)
+
     listing = server.kitfox("models").stdout
     for name, words in (
         ("empty", "config.yml"),
@@ -223,7 +229,8 @@ def test_broken_models_are_named_and_the_others_served(
         ("garbled", "config.yml"),
         ("nameless", "module_id"),
     ):
-        assert [text for text in errors if f"Model {name} " in text and words in text], errors
+        # A start does not wait for all loads.
+        wait_for(partial(is_told, name, words), what=f"the line of {name}")
         assert re.search(rf"{name} +incomplete .*{words}", listing), listing
         answer = server.http("POST", TASK, {**GOOD, "model_id": name})
         assert answer.status == (500 if name in ("garbled", "nameless") else 404)

@@ -34,6 +34,8 @@ class Replays:
         root = library.assemble(self._place / engine)
         made = LibraryServer(root, {"SERVER_ENGINE": engine}, package=library.package)
         with running(made) as server:
+            if name == "example":  # its models are asked for before they are used
+                server.wait_for_models()
             http = server.url.removeprefix("http://")
             return replay(library, root, http=http, grpc=server.address)
 

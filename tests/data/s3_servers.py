@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3  # type: ignore[import-untyped] # has no types
 
+from tests.conftest import hold_port
 from tests.waiting import wait_for
 
 ACCESS_KEY = "AKIDEXAMPLE"
@@ -78,7 +79,7 @@ class Service:
 @contextmanager
 def running_service(log: Path) -> Iterator[Service]:
     """An S3 service in a process of its own, until the end of the block."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with hold_port() as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     environment = {name: value for name, value in os.environ.items() if name[:4] != "AWS_"}
