@@ -147,7 +147,11 @@ def test_a_stop_lets_what_is_in_flight_finish(make_server: Callable[..., Server]
     server = make_server()
     module = server.project / "example" / "runtime_model" / "hello_world.py"
     text = module.read_text(encoding="utf-8")
-    slow = "import time; time.sleep(1.5)\n        greeting = self.greetings.get("
+    begun = server.project / "begun"
+    slow = (
+        f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(1.5)\n"
+        "        greeting = self.greetings.get("
+    )
     module.write_text(text.replace("greeting = self.greetings.get(", slow), encoding="utf-8")
     server.start()
     body = {"model_id": "example", "inputs": {"name": "World"}}
@@ -157,9 +161,7 @@ def test_a_stop_lets_what_is_in_flight_finish(make_server: Callable[..., Server]
     )
     before = server.log.count("\n")
     call.start()
-    metrics = Server(server.project)
-    metrics.http_port = server.metrics_port
-    threading.Event().wait(0.5)
+    wait_for(begun.exists, what="the call")
     assert server.stop() == 0
     call.join(30)
     assert [answer.json for answer in answers] == [{"greeting": "Hello World"}]

@@ -30,7 +30,7 @@ def test_the_template_is_measured_and_reported(tmp_path: Path) -> None:
     figures, page = tmp_path / "figures.json", tmp_path / "page.md"
     works = "hello.start,hello.memory,hello.grpc-32,hello.grpc-1"
     done = bench(
-        *("--work", works, "--only", "kitfox", "--rounds", "1", "--seconds", "0.2"),
+        *("--work", works, "--only", "kitfox", "--rounds", "1", "--seconds", "3"),
         *("--json", str(figures), "--page", str(page)),
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -170,11 +170,10 @@ def test_deadline(client: Client, model: Any) -> None:
     ids=["plain", "asynchronous"],
 )
 def test_a_cancelled_call_is_cancelled_in_the_model(client: Client, model: Any, event: str) -> None:
-    before = client.noted(event)
-    call = client.stub.TalkTaskPredict.future(client.talk(pause=20), metadata=model)
     started = "one started" if model is PLAIN else "async one started"
-    count = client.noted(started)
-    wait_for(lambda: client.noted(started) > 0 and client.noted(started) >= count, what="its start")
+    before, begun = client.noted(event), client.noted(started)
+    call = client.stub.TalkTaskPredict.future(client.talk(pause=20), metadata=model)
+    wait_for(lambda: client.noted(started) > begun, what="its start")
     call.cancel()
     assert call.code() is grpc.StatusCode.CANCELLED
     wait_for(lambda: client.noted(event) > before, what="the model's cancellation")

@@ -445,11 +445,11 @@ def test_a_class_keeps_its_docstring_or_its_lack_of_one() -> None:
 
 def test_defining_many_classes_takes_little_time() -> None:
     """A library of a thousand classes must not slow its start; the bound is very wide."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     for index in range(200):
         make_dataobject(
             name=f"Mass{index}",
             annotations={"a": str, "b": int, "c": list[Point], "d": JsonDict | None},
             package="tests.mass",
         )
-    assert (time.perf_counter() - begin) / 200 < 0.02
+    assert (time.process_time() - begin) / 200 < 0.02

@@ -67,6 +67,7 @@ def test_a_new_version_takes_over_without_a_call_that_fails(server: CoursesServe
             assert promoted(server, training) == "done"
             assert version(server, "fox") == training
             assert server.recited("fox") == text
+            wait_for(partial(answers.count, text), what="the answers of those who ask")
     finally:
         is_over.set()
         for thread in threads:

@@ -97,9 +97,12 @@ def test_versions_change_without_one_failed_call(server: ManagedServer) -> None:
     until = time.monotonic() + LONG
     heard: collections.Counter[str] = collections.Counter()
 
+    def is_over() -> bool:
+        return time.monotonic() > until + (60 if len(heard) < 2 else 0)
+
     def client(number: int) -> None:
         if number:
-            while time.monotonic() < until:
+            while not is_over():
                 heard[server.greeting("twin")] += 1
             return
         for turn in range(10**6):
@@ -108,7 +111,7 @@ def test_versions_change_without_one_failed_call(server: ManagedServer) -> None:
             assert answer.status == 200, answer.body
             # Who knows that it is promoted is answered by it.
             assert server.greeting("twin") == ("One", "Two")[int(version) - 1]
-            if time.monotonic() > until:
+            if is_over():
                 return
 
     in_parallel(4, client)

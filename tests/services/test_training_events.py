@@ -164,3 +164,4 @@ def test_who_follows_is_told_that_the_server_stops(tmp_path: Path, engine: str) 
         assert "about to stop" in error.details()
         assert list(over_rest)[-1]["code"] == 503
         hold.release()
+        assert server.process.wait(60) == 0

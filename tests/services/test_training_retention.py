@@ -50,8 +50,8 @@ def test_what_is_pinned_current_or_in_use_stays(tmp_path: Path) -> None:
         assert all(is_there(server, item) for item in (pinned, current, failed, running))
         assert server.recited("fox") == server.recited(pinned) == "one"
         output = tmp_path / "courses_project" / "training_output"
-        assert not (output / old).exists()
-        assert not (output / "jobs.sqlite3.logs" / f"{old}.log").exists()
+        files = (output / old, output / "jobs.sqlite3.logs" / f"{old}.log")
+        wait_for(lambda: not any(map(Path.exists, files)), what="the end of the files")
         hold.release()
 
 

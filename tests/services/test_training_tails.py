@@ -120,8 +120,9 @@ def test_a_store_that_fails_for_a_while_is_asked_again(
 
     async def follow() -> Following:
         following = Following(TrainingEvents(service, period=0.01))
-        await following.begin()
+        # The first event is of another look.
         monkeypatch.setattr(store, "these", failing)
+        await following.begin()
         store.move(ID, [JobState.QUEUED], JobState.CANCELED)
         await following.to_the_end()
         return following
@@ -132,10 +133,12 @@ def test_a_store_that_fails_for_a_while_is_asked_again(
 
 def test_a_training_that_is_removed_is_not_found(store: JobStore, service: TrainingService) -> None:
     async def follow() -> None:
-        following = Following(TrainingEvents(service, period=0.01))
+        events = TrainingEvents(service, period=60)
+        following = Following(events)
         await following.begin()
         store.move(ID, [JobState.QUEUED], JobState.CANCELED)
         store.mark_removed([ID])
+        events.look()  # and not between the two
         await following.to_the_end()
 
     with pytest.raises(JobNotFound, match=ID):

@@ -79,7 +79,7 @@ const calls = {
   "failure in a stream": () => collected(many({ count: 3, fail_at: 1 })),
   deadline: () => unary("TalkTaskPredict", { text: "x", pause: 20 }, metadata(), within(200)),
   "deadline in a stream": () =>
-    collected(many({ count: 1000, pause: 0.05 }, metadata(), within(400))).then((found) => ({
+    collected(many({ count: 1000, pause: 0.05 }, metadata(), within(5000))).then((found) => ({
       code: found.code,
       some: found.words.length > 0,
     })),

@@ -96,7 +96,7 @@ window.calls = {
   "server-sent events": async (url) => {
     const answer = await asked(url, "server-streaming-talk", {
       inputs: "w",
-      parameters: { count: 3, pause: 0.2 },
+      parameters: { count: 3, pause: 2 },
     });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     const parts = [];
