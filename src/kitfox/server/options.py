@@ -74,7 +74,8 @@ class Options:
     stream_seconds: float = 3600.0
     """How long a request may go without a byte in either direction; 0 is for ever."""
     flush_seconds: float = 120.0
-    """How long a client may take nothing of an answer that is complete; 0 is any time."""
+    """How long a client of HTTP/2 may need for what is left of an answer that is complete; 0 is any
+    time."""
     idle_seconds: float = 3600.0
     """How long a connection without requests is kept; 0 is for ever."""
     ping_seconds: float = 60.0
