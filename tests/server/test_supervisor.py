@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import time
 
 import pytest
 
@@ -45,6 +47,24 @@ def test_without_a_shared_python_it_says_what_is_missing(monkeypatch: pytest.Mon
     assert Supervisor(options, log=lambda _, message: said.append(message)).run() == 1
     assert len(said) == 1
     assert "needs libpython3" in said[0]
+
+
+@pytest.mark.slow
+def test_an_envoy_that_is_slow_to_answer_is_drained_as_well(start: Start) -> None:
+    server = start()
+    ready = server.ready()
+    with socket.create_connection(("127.0.0.1", ready["ports"][1])) as client:
+        client.sendall(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
+        read = len(client.recv(1000))
+        os.kill(ready["pid"], signal.SIGSTOP)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        os.kill(ready["pid"], signal.SIGCONT)
+        while data := client.recv(1 << 20):
+            read += len(data)
+    assert read > 20_000_000
+    assert server.end() == 0
+    assert "without draining" not in str(server.said)
 
 
 def test_an_envoy_that_dies_is_replaced_on_the_same_ports(start: Start) -> None:

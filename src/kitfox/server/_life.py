@@ -101,24 +101,29 @@ class Life:
         self._process.channel.send("drain")
         deadline = time.monotonic() + seconds
         stops, pause = self._events.stops, 0.01
-        active = 0
-        try:
-            self._admin.drain()
-            quiet = 0
-            while quiet < _QUIET_LOOKS:
-                active = self._admin.unfinished(STAT_PREFIX)
+        active = quiet = 0
+        is_draining, trouble = False, ""
+        while quiet < _QUIET_LOOKS:
+            try:
+                if not is_draining:
+                    self._admin.drain()
+                    is_draining = True
+                active, trouble = self._admin.unfinished(STAT_PREFIX), ""
+            except AdminError as error:  # it may only be slow: then it is asked again
+                if self.has_ended():
+                    return
+                quiet, trouble = 0, str(error)
+            else:
                 quiet = 0 if active else quiet + 1
-                remaining = deadline - time.monotonic()
-                if remaining <= 0 or self._hears_more(stops):
-                    break
-                seconds = min(pause, remaining, self._size.look())
-                self._events.wait(lambda: self._hears_more(stops), seconds=seconds)
-                pause = min(pause * 1.5, 0.25) if active else _QUIET_PAUSE
-        except AdminError as error:
-            if not self.has_ended():
-                self._log("warning", f"Stopping without draining: {error}")
-            return
-        if active:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or self._hears_more(stops):
+                break
+            seconds = min(pause, remaining, self._size.look())
+            self._events.wait(lambda: self._hears_more(stops), seconds=seconds)
+            pause = min(pause * 1.5, 0.25) if active or trouble else _QUIET_PAUSE
+        if trouble:
+            self._log("warning", f"Stopping without draining: {trouble}")
+        elif active:
             self._log("warning", f"Stopping with {active} requests in flight")
 
     def stop(self, seconds: float) -> None:
