@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -189,8 +188,7 @@ class _NurseryProcess:
     def end(self) -> None:
         """Ends it; its workers go on."""
         self._socket.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
     def _read(self, patience: float) -> bool:
