@@ -49,6 +49,19 @@ def test_no_more_run_than_may(
     assert [ended(store, job).state for job in jobs] == ["COMPLETED"] * 3
 
 
+@sqlite_only
+def test_a_worker_that_has_told_its_end_and_stands_still_gives_up_its_place(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make
+) -> None:
+    scheduler = start_scheduler(max_concurrent=1, lease=0.6)
+    stuck = make_job(parameters="complete(); os.kill(os.getpid(), signal.SIGSTOP)")
+    following = make_job(parameters="complete()", retries=5)
+    scheduler.submit(stuck)
+    scheduler.submit(following)
+    assert ended(store, following).state is JobState.COMPLETED
+    assert store.get(stuck.id).state is JobState.COMPLETED
+
+
 def test_a_full_queue_refuses(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:

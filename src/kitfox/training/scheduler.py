@@ -328,6 +328,10 @@ class Scheduler:
                 counts[who] += 1
                 if self.store.database.shared:  # so that other hosts see it as well
                     self.store.beat(who[0], attempt=who[1])
+        # Those that have told their end may stand still as well, and would keep their places.
+        for who in mine.keys() - counts.keys():
+            mine[who].works()
+            counts[who] = mine[who].ticks
         silent = self._lease.look(counts)
         why = f"worker gave no sign of life for {self._lease.seconds:g} s"
         for who in silent & mine.keys():
