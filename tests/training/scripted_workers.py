@@ -11,7 +11,7 @@ import pytest
 from kitfox.training import Job, JobState, JobStore, Scheduler, WorkerHandle
 from kitfox.training.job_log import open_log
 from kitfox.training.launchers import ChildWorker
-from kitfox.training.processes import JOB_VARIABLE, is_running
+from kitfox.training.processes import JOB_VARIABLE, is_running, job_mark
 from tests.waiting import wait_for
 
 StartScheduler = Callable[..., Scheduler]
@@ -56,7 +56,7 @@ class ScriptLauncher:
             [sys.executable, "-c", BEGIN + script, self._store.url, job.id, str(job.attempt)],
             stdout=log,
             stderr=log,
-            env={**os.environ, JOB_VARIABLE: job.id},
+            env={**os.environ, JOB_VARIABLE: job_mark(self._store.url, job.id)},
             start_new_session=True,
         )
         os.close(log)

@@ -62,6 +62,27 @@ def test_a_worker_that_has_told_its_end_and_stands_still_gives_up_its_place(
     assert store.get(stuck.id).state is JobState.COMPLETED
 
 
+@sqlite_only
+def test_jobs_of_two_stores_with_the_same_id_are_strangers(
+    store: JobStore, start_scheduler: StartScheduler, make_job: Make, tmp_path: Path
+) -> None:
+    other = JobStore(f"sqlite:///{tmp_path / 'other.sqlite3'}")
+    first = start_scheduler()
+    second = start_scheduler(store=other, launcher=ScriptLauncher(other))
+    gate = tmp_path / "gate"
+    script = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)\ncomplete()"
+    job = make_job(id="nightly", parameters=script)
+    for scheduler in (first, second):
+        scheduler.submit(job)
+        begun(scheduler.store, job)
+    second.cancel(job.id)
+    assert ended(other, job).state is JobState.CANCELED
+    gate.touch()
+    assert ended(store, job).state is JobState.COMPLETED
+    second.stop()
+    other.close()
+
+
 def test_a_full_queue_refuses(
     store: JobStore, start_scheduler: StartScheduler, make_job: Make
 ) -> None:

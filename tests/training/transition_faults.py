@@ -34,7 +34,7 @@ from kitfox.training import (
 from kitfox.training.job_log import open_log
 from kitfox.training.jobs import TERMINAL
 from kitfox.training.launchers import ChildWorker, WorkerHandle
-from kitfox.training.processes import JOB_VARIABLE
+from kitfox.training.processes import JOB_VARIABLE, job_mark
 from kitfox.training.retention import Retention
 from tests.waiting import wait_for
 
@@ -70,7 +70,7 @@ class ShellLauncher:
                 ["/bin/sh", "-c", script],
                 stdout=log,
                 stderr=log,
-                env={**self._environ, JOB_VARIABLE: job.id},
+                env={**self._environ, JOB_VARIABLE: job_mark(self._store.url, job.id)},
                 start_new_session=True,
             )
         finally:

@@ -146,7 +146,10 @@ class SubprocessLauncher:
                 stderr=log,
                 env=clean_environment(self._environ)
                 # Not among the arguments, which everybody may read: the URL may hold a password.
-                | {STORE_VARIABLE: self._store_url, processes.JOB_VARIABLE: job.id},
+                | {
+                    STORE_VARIABLE: self._store_url,
+                    processes.JOB_VARIABLE: processes.job_mark(self._store_url, job.id),
+                },
                 start_new_session=True,
             )
         finally:

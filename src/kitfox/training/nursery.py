@@ -147,7 +147,7 @@ class _Nursery:
             os.dup2(nothing, 0)
             os.close(nothing)
         job_log.redirect(job["log"])
-        os.environ[processes.JOB_VARIABLE] = job["job"]
+        os.environ[processes.JOB_VARIABLE] = processes.job_mark(job["store"], job["job"])
         numpy = sys.modules.get("numpy")
         if numpy is not None:  # else all workers would draw the same random numbers
             numpy.random.seed()

@@ -8,6 +8,7 @@ import fcntl
 import os
 import signal
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ __all__ = [
     "exit_status",
     "is_running",
     "is_same",
+    "job_mark",
     "kill_group",
     "peak_memory",
     "processor_ticks",
@@ -27,6 +29,16 @@ JOB_VARIABLE = "KITFOX_JOB"
 """The environment variable by which a job's processes are known, whatever session they are in."""
 
 _PROC = Path("/proc")
+
+
+def job_mark(store_url: str, job_id: str) -> str:
+    """The value of that variable: two stores of a machine may have jobs with the same id.
+
+    Args:
+        store_url: The job's store. It may hold a password, and every child could read it.
+        job_id: The job.
+    """
+    return f"{job_id} {zlib.crc32(store_url.encode()):08x}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +132,7 @@ def is_running(pid: int, token: str) -> bool:
     return bool(token) and start_token(pid) == token
 
 
-def relatives(pid: int, token: str, job_id: str) -> list[int]:
+def relatives(pid: int, token: str, mark: str) -> list[int]:
     """The living processes that belong to a job: of its worker's session, or carrying its variable.
 
     The variable finds those that left the session, as a daemon does. The session counts unless the
@@ -129,10 +141,10 @@ def relatives(pid: int, token: str, job_id: str) -> list[int]:
     Args:
         pid: The worker.
         token: Its start, as `start_token` gave it.
-        job_id: The job.
+        mark: The job, as `job_mark` gives it.
     """
     session = pid if start_token(pid) in ("", token) else None
-    marker = f"{JOB_VARIABLE}={job_id}".encode()
+    marker = f"{JOB_VARIABLE}={mark}".encode()
     found = []
     for entry in _PROC.iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():

@@ -24,6 +24,7 @@ from kitfox.training.launchers import (
     Exit,
     Launcher,
     SubprocessLauncher,
+    WorkerHandle,
 )
 from kitfox.training.lease import Lease
 from kitfox.training.scheduler_lock import SchedulerLock
@@ -267,7 +268,7 @@ class Scheduler:
             if self._give_back(job):
                 return
         handle = AdoptedWorker(job.worker_pid, job.worker_start)
-        self._watched.append(Watched(job=job, handle=handle, patience=self._patience))
+        self._watch(job, handle)
         if job.state in _ASKED_TO_END:
             self._asked.append((job.id, job.state))
         log.info(
@@ -275,6 +276,10 @@ class Scheduler:
             *(job.id, job.worker_pid),
             extra={"log_code": "<KFX50010I>"},
         )
+
+    def _watch(self, job: Job, handle: WorkerHandle) -> None:
+        mark = processes.job_mark(self.store.url, job.id)
+        self._watched.append(Watched(job=job, handle=handle, mark=mark, patience=self._patience))
 
     def _give_back(self, job: Job) -> bool:
         """Deals with a job that was claimed and that no worker has begun; False: it has changed.
@@ -419,7 +424,7 @@ class Scheduler:
             )
             self._tell_end(moved)
             return
-        self._watched.append(Watched(job=job, handle=handle, patience=self._patience))
+        self._watch(job, handle)
 
     def _sleep(self, pause: float | None) -> None:
         """Waits until there is something to do."""

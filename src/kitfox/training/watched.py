@@ -31,6 +31,8 @@ class Watched:
     """As it was when the worker was started or adopted."""
     handle: WorkerHandle
     """The process."""
+    mark: str
+    """What its processes carry, as `job_mark` gives it."""
     patience: Patience
     """How long it may take."""
     exit: Exit | None = None
@@ -75,7 +77,7 @@ class Watched:
 
     def kill(self) -> bool:
         """Kills every process of the job; whether there was any."""
-        found = processes.relatives(self.handle.pid, self.handle.start, self.job.id)
+        found = processes.relatives(self.handle.pid, self.handle.start, self.mark)
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
