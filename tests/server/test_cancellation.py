@@ -1,12 +1,14 @@
 """Whoever goes away, or runs out of time, is worked for no longer; nothing stays behind."""
 
 import asyncio
+import contextlib
 import os
 import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import Any
 
 import grpc
@@ -47,6 +49,11 @@ def channel(server: ShapesServer) -> Iterator[grpc.Channel]:
     wait_for(lambda: server.in_flight() == 0, what="all calls to end")
 
 
+TIMES = (0.3, 1, 5, 20)
+"""Seconds that a call has, one after the other: until one has begun before its time was up, which
+takes a busy machine longer. A call that has not is never run."""
+
+
 def noted(server: ShapesServer, event: str) -> int:
     return server.journal().get(event, 0)
 
@@ -63,17 +70,21 @@ def test_a_call_that_waits_is_dropped_unrun(server: ShapesServer, channel: grpc.
     """By its deadline and by its client: of three calls for two threads the third never starts."""
     one = server.method(channel, "one")
     before = noted(server, "one started")
-    running = [
-        one.future(request("one", text="busy", pause=1.0), metadata=model("plain"))
-        for _ in range(2)
-    ]
-    wait_for(lambda: "one says busy" in server.log, what="the first two to run")
-    late = one.future(request("one", text="late"), metadata=model("plain"), timeout=0.2)
+    busy = request("one", text=f"busy {time.monotonic_ns()}", pause=1000)
+    running = [one.future(busy, metadata=model("plain")) for _ in range(2)]
+    said = f"one says {busy.text}"
+    wait_for(lambda: server.log.count(said) == 2, what="the first two to run")
     gone = one.future(request("one", text="gone"), metadata=model("plain"))
+    wait_for(lambda: server.in_flight() == 3, what="the third to wait")
+    late = one.future(request("one", text="late"), metadata=model("plain"), timeout=0.2)
     assert status_of(late) == "DEADLINE_EXCEEDED"
+    # The server drops it a little later than its client does.
+    wait_for(lambda: server.in_flight() == 3, what="the late one to be dropped")
     gone.cancel()
+    wait_for(lambda: server.in_flight() == 2, what="the third to be dropped")
+    assert not any(call.done() for call in running)
     for call in running:
-        assert call.result().text == "busy"
+        call.cancel()
     assert one(request("one", text="after"), metadata=model("plain")).text == "after"
     assert noted(server, "one started") == before + 3
     assert "one says late" not in server.log
@@ -84,29 +95,49 @@ def test_a_call_that_waits_is_dropped_unrun(server: ShapesServer, channel: grpc.
 def test_a_running_call_learns_that_it_is_over(
     server: ShapesServer, channel: grpc.Channel, how: str
 ) -> None:
-    before = noted(server, "one saw the cancellation")
-    call = server.method(channel, "one").future(
-        request("one", text="long", pause=20),
-        metadata=model("plain"),
-        timeout=0.3 if how == "deadline" else None,
-    )
-    if how == "cancel":
-        wait_for(lambda: server.in_flight() == 1, what="the call to run")
-        call.cancel()
-    else:
-        assert status_of(call) == "DEADLINE_EXCEEDED"
-    wait_for(
-        lambda: noted(server, "one saw the cancellation") == before + 1, what="the module to see it"
-    )
+    before = server.journal()
+    seen = partial(have_all_ended, server, before, "one started", "one saw the cancellation")
+    for seconds in TIMES:
+        call = server.method(channel, "one").future(
+            request("one", text="long", pause=1000),
+            metadata=model("plain"),
+            timeout=seconds if how == "deadline" else None,
+        )
+        if how == "cancel":
+            wait_for(lambda: has_grown(server, before, "one started"), what="the call to run")
+            call.cancel()
+        else:
+            assert status_of(call) == "DEADLINE_EXCEEDED"
+        if has_grown(server, before, "one started"):
+            break
+    wait_for(seen, what="the module to see it")
 
 
 def test_an_asynchronous_method_is_cancelled(server: ShapesServer, channel: grpc.Channel) -> None:
-    before = noted(server, "async one was cancelled")
-    call = server.method(channel, "one").future(
-        request("one", text="long", pause=20), metadata=model("asynchronous"), timeout=0.3
-    )
-    assert status_of(call) == "DEADLINE_EXCEEDED"
-    wait_for(lambda: noted(server, "async one was cancelled") == before + 1, what="the method")
+    before = server.journal()
+    seen = partial(have_all_ended, server, before, "async one started", "async one was cancelled")
+    for seconds in TIMES:
+        call = server.method(channel, "one").future(
+            request("one", text="long", pause=1000),
+            metadata=model("asynchronous"),
+            timeout=seconds,
+        )
+        assert status_of(call) == "DEADLINE_EXCEEDED"
+        if has_grown(server, before, "async one started"):
+            break
+    wait_for(seen, what="the method")
+
+
+def has_grown(server: ShapesServer, before: dict[str, int], event: str) -> bool:
+    """Whether something was noted once more since then."""
+    return noted(server, event) > before.get(event, 0)
+
+
+def have_all_ended(server: ShapesServer, before: dict[str, int], started: str, ended: str) -> bool:
+    """Whether there are calls that have begun since then, and each of them has ended so."""
+    now = server.journal()
+    began, over = (now.get(event, 0) - before.get(event, 0) for event in (started, ended))
+    return 0 < began == over
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -115,15 +146,16 @@ def test_a_stream_of_results_is_closed(
     server: ShapesServer, channel: grpc.Channel, name: str, taken: int
 ) -> None:
     event = "many closed" if name == "plain" else "async many closed"
-    before = noted(server, event)
+    journal = server.journal()
+    before = journal.get(event, 0)
     call = server.method(channel, "many")(
         request("many", text="w", count=10_000, pause=0.02), metadata=model(name)
     )
     for _ in range(taken):
         next(call)
     if not taken:
-        wait_for(lambda: server.in_flight() == 1, what="the call to run")
-        time.sleep(0.1)
+        started = event.replace("closed", "started")
+        wait_for(lambda: has_grown(server, journal, started), what="the generator to run")
     call.cancel()
     wait_for(lambda: noted(server, event) == before + 1, what="the generator to be closed")
 
@@ -133,26 +165,40 @@ def test_a_stream_of_results_is_closed(
 def test_a_stream_that_waits_for_requests_is_closed(
     server: ShapesServer, channel: grpc.Channel, name: str, how: str
 ) -> None:
-    event = "answer closed" if name == "plain" else "async answer closed"
-    before = noted(server, event)
-    asked = grpc_iterator()
-    call = server.method(channel, "answer")(
-        asked, metadata=model(name), timeout=0.5 if how == "deadline" else None
-    )
-    assert next(call).text == "FIRST"
-    if how == "cancel":
-        call.cancel()
-    else:
-        with pytest.raises(grpc.RpcError):
-            next(call)
-        assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    wait_for(lambda: noted(server, event) == before + 1, what="the method to end")
+    event = "answer" if name == "plain" else "async answer"
+    before = server.journal()
+    closed = partial(have_all_ended, server, before, f"{event} started", f"{event} closed")
+    ended = Event()
+    try:
+        for seconds in TIMES:
+            call = server.method(channel, "answer")(
+                asked(ended), metadata=model(name), timeout=seconds if how == "deadline" else None
+            )
+            words = read(call, leave=how == "cancel")
+            assert call.code().name == ("CANCELLED" if how == "cancel" else "DEADLINE_EXCEEDED")
+            if words:
+                break
+        assert words == ["FIRST"]
+        wait_for(closed, what="the method to end")
+    finally:
+        ended.set()
 
 
-def grpc_iterator() -> Iterator[Any]:
-    """One request, and then none for a long time, as from a client that thinks."""
+def read(call: Any, *, leave: bool) -> list[str]:
+    """What a call answers until it fails; perhaps it is given up after the first of it."""
+    words = []
+    with contextlib.suppress(grpc.RpcError):
+        for word in call:
+            words.append(word.text)
+            if leave:
+                call.cancel()
+    return words
+
+
+def asked(ended: Event) -> Iterator[Any]:
+    """One request, and then none, as from a client that thinks, until it is let go."""
     yield from requests("answer", "first")
-    time.sleep(3)
+    ended.wait()
 
 
 def test_a_client_that_does_not_read_costs_little(
