@@ -33,6 +33,9 @@ from tests.waiting import wait_for
 
 IDLE_CONNECTIONS = 2000
 CROWD = 300
+ATTEMPTS = 5
+"""How often others may be found slow beside what lasts for a few seconds: the machine is busy with
+other things as well."""
 STREAMED = 400 << 20
 """More bytes than a server that keeps what nobody reads could hide."""
 _MANY = MANY_ROUTE.rsplit("/", 1)[1].encode()
@@ -191,6 +194,10 @@ def test_a_body_that_trickles(server: Victim, slow: Slow, name: str, status: int
 
 def test_a_crowd_that_trickles(server: Victim) -> None:
     """Hundreds of heads and bodies, of which a byte comes now and then; others do not wait."""
+    assert any(_is_quick_beside_a_crowd(server) for _ in range(ATTEMPTS))
+
+
+def _is_quick_beside_a_crowd(server: Victim) -> bool:
     heads, bodies = rest_head("X: " + "x" * 1000), rest_head("Content-Length: 1000")
     with contextlib.ExitStack() as stack:
         clients = []
@@ -202,10 +209,10 @@ def test_a_crowd_that_trickles(server: Victim) -> None:
         ends = time.monotonic() + 30
         while clients and time.monotonic() < ends:
             clients = [client for client in clients if _takes_a_byte(client)]
-            quick = quick or server.is_quick()
+            quick = quick or (bool(clients) and server.is_quick())
             time.sleep(0.1)
         assert not clients
-        assert quick
+    return quick
 
 
 def _takes_a_byte(client: socket.socket) -> bool:
@@ -238,8 +245,13 @@ def test_a_stream_of_requests_that_stops(server: Victim, slow: Slow) -> None:
 
 def test_answers_that_nobody_reads(server: Victim) -> None:
     """Their making stops; nobody else notices; and after a while they are given up."""
+    assert any(_is_quick_beside_unread_answers(server) for _ in range(ATTEMPTS))
+
+
+def _is_quick_beside_unread_answers(server: Victim) -> bool:
     size = 100_000
     count = STREAMED // size
+    streams = 3 * len(MODELS)
     with contextlib.ExitStack() as stack:
         for name in MODELS:
             body = b'{"inputs": "x", "parameters": {"size": %d, "count": %d}, "model_id": "%b"}'
@@ -257,15 +269,15 @@ def test_answers_that_nobody_reads(server: Victim) -> None:
                 stack.enter_context(other)
                 other.connection.increment_flow_control_window(2**30)
                 other.open(path, headers, body=content)
-        wait_for(lambda: server.in_flight() == 6, what="the streams to run")
-        most, until = 0, time.monotonic() + IDLE_SECONDS / 2
+        most, until = 0, time.monotonic() + IDLE_SECONDS
         quick = False
         while time.monotonic() < until:
             most = max(most, server.memory())
-            quick = quick or server.is_quick()
+            # Where it took long to ask for all of them, the first are given up by now.
+            quick = quick or (server.in_flight() >= streams and server.is_quick())
         assert most < server.before + MUCH
-        assert quick
         wait_for(lambda: server.in_flight() == 0, what="the streams to be given up")
+    return quick
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
@@ -391,9 +403,10 @@ def test_a_client_without_a_window(server: Victim) -> None:
     """It asks again and again, and lets nothing be sent."""
     with server.http2(window=0) as client:
         fields = request("many", text="x", size=10_000, count=5000).SerializeToString()
-        for _ in range(30):
-            client.open(MANY, GRPC, body=frame(fields))
+        client.open(MANY, GRPC, body=frame(fields))
         wait_for(lambda: server.in_flight() > 0, what="the streams to run")
+        for _ in range(29):
+            client.open(MANY, GRPC, body=frame(fields))
         server.pace(3)
         assert server.memory() < server.before + MUCH
     wait_for(lambda: server.in_flight() == 0, what="the streams to end with their connection")
