@@ -22,8 +22,18 @@ def examples() -> list[tuple[str, str]]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the examples are for curl")
-@pytest.mark.parametrize(("command", "output"), examples())
-def test_an_example(server: Server, command: str, output: str) -> None:
+def test_the_examples(server: Server) -> None:
+    """One after the other: there are some that show what those before them have done."""
+    found = examples()
+    assert found
+    for command, output in found:
+        printed = run(server, command)
+        pattern = re.escape(output).replace(re.escape("..."), ".*")
+        assert re.fullmatch(pattern, printed), f"{command}\n{printed}"
+
+
+def run(server: Server, command: str) -> str:
+    """What a command prints."""
     # `--json` is younger than many a curl.
     command = re.sub(r"--json ('.*?')$", r"-H 'content-type: application/json' -d \1", command)
     done = subprocess.run(
@@ -33,8 +43,7 @@ def test_an_example(server: Server, command: str, output: str) -> None:
         timeout=60,
         check=True,
     )
-    pattern = re.escape(output).replace(re.escape("..."), ".*")
-    assert re.fullmatch(pattern, done.stdout.strip()), done.stdout
+    return done.stdout.strip()
 
 
 def test_the_page_names_the_settings_that_there_are() -> None:
