@@ -4,7 +4,6 @@ import base64
 import contextlib
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -70,15 +69,20 @@ def server(running: Victim) -> Iterator[Victim]:
 
 
 @contextlib.contextmanager
-def busy(server: Victim, calls: int, seconds: float = 1.0) -> Iterator[None]:
-    """As many calls are being worked on."""
-    with server.channel() as channel, ThreadPoolExecutor(calls) as pool:
+def busy(server: Victim, calls: int) -> Iterator[None]:
+    """As many calls are being worked on, until the end of the block."""
+    with server.channel() as channel:
         one = server.method(channel, "one")
-        work = request("one", text="busy", pause=seconds)
-        waiting = [pool.submit(one, work, metadata=model("plain")) for _ in range(calls)]
-        wait_for(lambda: server.in_flight() == calls, what="the calls to run")
-        yield
-        assert [call.result().text for call in waiting] == ["busy"] * calls
+        work = request("one", text="busy", pause=1000)
+        running = [one.future(work, metadata=model("plain")) for _ in range(calls)]
+        try:
+            wait_for(lambda: server.in_flight() == calls, what="the calls to run")
+            yield
+            assert not any(call.done() for call in running)
+        finally:
+            for call in running:
+                call.cancel()
+        wait_for(lambda: server.in_flight() == 0, what="the calls to end")
 
 
 def test_more_calls_than_are_worked_on(server: Victim) -> None:
