@@ -37,6 +37,10 @@ async def app(scope, receive, send):
     if path == "/slow":
         print("slow began", file=sys.stderr)
         await asyncio.sleep(1)
+    elif path == "/held":
+        print("held began", file=sys.stderr)
+        while not Path(__file__).with_name("go").exists():
+            await asyncio.sleep(0.01)
     elif path == "/endless":
         print("endless began", file=sys.stderr)
         await asyncio.sleep(3600)
