@@ -130,7 +130,11 @@ def test_without_a_replica_answers_come_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("what", "place"), [("sleep 3600", "_do_sleep"), ("hold", "_do_hold")])
 def test_where_a_call_hangs_is_told_for_which_request(
-    moody: Path, what: str, place: str, caplog: pytest.LogCaptureFixture
+    moody: Path,
+    what: str,
+    place: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.INFO)
 
@@ -139,7 +143,12 @@ def test_where_a_call_hangs_is_told_for_which_request(
             with pytest.raises(Unavailable, match="run_seconds"):
                 await ask(execution, what, request_id="r9")
 
-    asyncio.run(run())
+    for seconds in (0.2, 2, 20):  # a busy machine takes longer to tell where it is
+        monkeypatch.setattr("kitfox.models.replicas.hung_calls._LAST_WORDS", seconds)
+        caplog.clear()
+        asyncio.run(run())
+        if f"in {place}" in caplog.text:
+            break
     (told,) = [record for record in caplog.records if "has been running" in record.message]
     assert (told.__dict__["request_id"], told.__dict__["model_id"]) == ("r9", "moody")
     assert "method run of model moody" in told.message
@@ -164,8 +173,10 @@ def test_a_call_that_may_take_long_is_told_of_once(
             assert (await ask(execution, "still there")).text == "still there"
 
     asyncio.run(run())
-    (told,) = [record for record in caplog.records if "has been running" in record.message]
-    assert (told.__dict__["request_id"], "and goes on" in told.message) == ("r9", True)
+    # Another call may have been told of, where it takes long to answer it.
+    mine = [record for record in caplog.records if record.__dict__.get("request_id") == "r9"]
+    (told,) = [record for record in mine if "has been running" in record.message]
+    assert "and goes on" in told.message
 
 
 @pytest.mark.parametrize("what", ["sleep 3600", "hold"])
@@ -277,7 +288,9 @@ def test_closing_lets_running_calls_end(moody: Path, tmp_path: Path) -> None:
             call = asyncio.ensure_future(ask(execution, f"wait {go}"))
             await until((tmp_path / "go.begun").exists)
             closing = asyncio.ensure_future(asyncio.to_thread(execution.close))
-            await until(lambda: not execution.ready)
+            # It is not ready any more a little before it takes no calls any more.
+            await until(lambda: execution._pool._closed)
+            assert not execution.ready
             with pytest.raises(Unavailable, match="is being unloaded"):
                 await ask(execution, "too late")
             go.touch()
