@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 DISTANT = """
 module_id: 70000000-0000-4000-8000-000000000012
-execution: {mode: process, replicas: 1}
+execution: {mode: process, replicas: 1, run_seconds: 0}
 """
 LINES = "application/x-ndjson"
 
