@@ -38,7 +38,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueuesServer]:
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueuesServer]:
     """A server whose models have little time to load, and three attempts."""
     runtime = {"load_new_local_models": False, "lazy_load_retries": 2}
-    with queues_server(tmp_path_factory.mktemp("strict"), runtime, load_seconds=3) as server:
+    with queues_server(tmp_path_factory.mktemp("strict"), runtime, load_seconds=6) as server:
         yield server
 
 

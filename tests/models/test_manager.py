@@ -114,8 +114,8 @@ def test_what_was_said_during_a_load_is_kept_with_its_failure(tmp_path: Path, st
 
     async def scenario(models: ModelManager) -> None:
         before = sys.stdout, logging.getLogger().handlers[:]
-        errors = await asyncio.gather(*(failure_of(models, name) for name in ("fox", "hen", "owl")))
-        for name, error in zip(("fox", "hen"), errors, strict=False):
+        errors = await asyncio.gather(*(failure_of(models, name) for name in ("fox", "hen")))
+        for name, error in zip(("fox", "hen"), errors, strict=True):
             failure = models.failure(name)
             assert failure is not None
             assert failure.log[:2] == ("looking for weights", f"no weights of {name}")
@@ -123,13 +123,22 @@ def test_what_was_said_during_a_load_is_kept_with_its_failure(tmp_path: Path, st
             assert failure.reason == "the lines are forgotten"
             assert 'raise RuntimeError("the lines are forgotten")' in failure.log[-2]
             assert "weights" not in error.message
-        failure = models.failure("owl")
-        assert failure is not None
-        assert failure.log[0] == "owl waits"
+        # On a busy machine it may be given up before it has said anything.
+        said: tuple[str, ...] = ()
+        for seconds in (0.3, 3, 30):
+            models._loader._seconds = seconds
+            models._failures.forget("owl")
+            assert (await failure_of(models, "owl")).code is Code.UNAVAILABLE
+            failure = models.failure("owl")
+            assert failure is not None
+            said = failure.log
+            if said[0] == "owl waits":
+                break
+        assert said[0] == "owl waits"
         assert (sys.stdout, logging.getLogger().handlers) == before
         stage.go.set()
 
-    run(scenario, tmp_path, loading={"seconds": 0.3, "threads": 3})
+    run(scenario, tmp_path, loading={"seconds": 0, "threads": 2})
 
 
 def test_what_a_replica_said_is_kept_and_not_told_to_callers(tmp_path: Path) -> None:
@@ -155,11 +164,13 @@ def test_a_load_that_hangs_is_given_up_and_keeps_nobody_waiting(
     write_model(tmp_path, "fox")
 
     async def scenario(models: ModelManager) -> None:
+        models._failures._clock = lambda: 0.0
         hanging = [models.get(name) for name in ("one", "two", "three")]
         outcomes = await asyncio.gather(*hanging, return_exceptions=True)
         for outcome in outcomes:
             assert isinstance(outcome, Unavailable)
             assert "did not load within 0.1 s (setting models.load_seconds)" in str(outcome)
+        models._loader._seconds = 60
         assert await ask(models, "fox") == "fox"
         stage.go.set()  # what they load in the end is not offered
         assert (await failure_of(models, "one")).code is Code.UNAVAILABLE

@@ -47,6 +47,7 @@ def test_a_model_in_use_is_not_unloaded(folder: Path, stage: Stage) -> None:
             await models.get("cat")
         assert set(models.loaded) == {"ant", "bee"}
         assert models.failure("cat") is None
+        models.budget._patience = 60
         waiting = asyncio.ensure_future(models.get("cat"))
         await asyncio.sleep(0.02)
         models.loaded["ant"].release("a call")
