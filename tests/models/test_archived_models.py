@@ -187,6 +187,7 @@ def test_what_was_compared_is_not_read_again(store: ModelStore, root: Path, tmp_
     (root / "a.zip").write_bytes(damaged)
     os.utime(root / "a.zip", ns=(lies_there.st_atime_ns, lies_there.st_mtime_ns))
     store.verify("a.zip", root / "a.zip")  # for all that can be seen, it is the same file
-    os.utime(root / "a.zip")
+    later = lies_there.st_mtime_ns + 1_000_000_000
+    os.utime(root / "a.zip", ns=(later, later))
     with pytest.raises(DamagedModel):
         store.verify("a.zip", root / "a.zip")

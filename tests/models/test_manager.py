@@ -255,15 +255,21 @@ def test_a_model_that_is_not_as_it_was_published_is_not_loaded(
 
     async def scenario(models: ModelManager) -> None:
         whole = weights.read_bytes()
-        weights.write_bytes(whole[:10])
+
+        def write(content: bytes, *, at: int) -> None:
+            weights.write_bytes(content)
+            # Two changes of one moment may bear the same time.
+            os.utime(weights, ns=(at, at))
+
+        write(whole[:10], at=1)
         error = await failure_of(models, "fox")
         assert error.code is Code.UNAVAILABLE
         assert "weights.bin has 10 bytes, not 1000" in error.message
-        weights.write_bytes(b"v" * 1000)
+        write(b"v" * 1000, at=2)
         error = await failure_of(models, "fox")
         assert error.code is Code.DATA_LOSS
         assert stage.loads["fox"] == 0
-        weights.write_bytes(whole)
+        write(whole, at=3)
         assert await ask(models, "fox") == "fox"
 
     run(scenario, tmp_path)
