@@ -506,16 +506,17 @@ def test_what_is_unloaded_before_it_was_seen_is_not_taken_for_new(
 def test_who_is_waited_for_comes_first(tmp_path: Path, stage: Stage) -> None:
     for name in ("first", *(f"other{number}" for number in range(8))):
         write_model(tmp_path, name, act="wait" if name == "first" else "slow")
-    write_model(tmp_path, "asked")
 
     async def scenario(models: ModelManager) -> None:
         background = asyncio.ensure_future(models.follower.load_all())
         await until(lambda: stage.loads["first"])
+        write_model(tmp_path, "asked")  # so that only who asks has it loaded
         asked = asyncio.ensure_future(models.get("asked"))
-        await asyncio.sleep(0.05)
+        await until(lambda: any(not later for later, *_ in models._loader._slots._waiting))
         stage.go.set()
         await asked
-        assert len(stage.loads) < 6
+        order = list(stage.loads)
+        assert order[order.index("first") + 1] == "asked"
         await background
         assert len(models.loaded) == 10
 
