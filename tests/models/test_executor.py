@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -54,16 +55,18 @@ def test_slow_calls_run_side_by_side_after_short_ones_too() -> None:
 def test_never_more_calls_at_a_time_than_the_limit() -> None:
     async def scenario() -> int:
         running = most = 0
-        lock = threading.Lock()
-        pause = threading.Event()
+        changed = threading.Condition()
 
         def call() -> None:
             nonlocal running, most
-            with lock:
+            with changed:
                 running += 1
                 most = max(most, running)
-            pause.wait(0.005)
-            with lock:
+                changed.notify_all()
+                # On a busy machine the first one could be over before another begins.
+                changed.wait_for(lambda: most >= 3, timeout=60)
+            time.sleep(0.005)
+            with changed:
                 running -= 1
 
         async with executor(3) as pool:
