@@ -1,6 +1,7 @@
 """A server of `queues_project` with settings of a test, and calls of one line."""
 
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,14 @@ class QueuesServer(Server):
         assert answer.status == 200, answer.body
         return [model["model_id"] for model in answer.json["models"]]
 
+    def metric(self, name: str) -> float:
+        """A figure without labels."""
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            lines = answer.read().decode().splitlines()
+        (value,) = (line.split()[1] for line in lines if line.split()[0] == name)
+        return float(value)
+
     def manage(self, action: str, model: str) -> Answer:
         return self.http("POST", f"{MANAGE}/{action}", {"model_id": model})
 
@@ -86,9 +95,10 @@ def queues_server(
     """
     project = folder / PROJECT.name
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
-    server = QueuesServer(project, {"RUNTIME_METRICS_ENABLED": "false"})
+    server = QueuesServer(project)
     config = yaml.safe_load(server.config.read_text())
-    config["runtime"] |= {"lazy_load_local_models": True, **(runtime or {})}
+    config["runtime"] |= {"lazy_load_local_models": True, "metrics": {"enabled": False}}
+    config["runtime"] |= runtime or {}
     config["models"] |= models
     server.config.write_text(yaml.safe_dump(config))
     try:
