@@ -29,7 +29,11 @@ class SingTask(TaskBase):
 
 
 class Singers(ModuleBase):
-    """Wait for the file that a text of `hold` names; die together with a text of `die`."""
+    """Wait for the file that a text of `hold` names; die together with a text of `die`.
+
+    That also waits, for the file of the same name that ends in `.go`; once it has killed, there is
+    the one that it names.
+    """
 
     @classmethod
     def load(cls, model_path: str) -> "Singers":
@@ -49,13 +53,20 @@ class Singers(ModuleBase):
         """Ends one before its time."""
         Path(f"{file}.ended").touch()
 
-    def sing(self, text: list[str]) -> Sequence[Any]:
+    def death(self, text: list[str]) -> Path | None:
+        """The file that some texts wait for before they die together."""
         for item in text:
             verb, _, file = item.partition(" ")
             # Once: what is run again finds the file.
             if verb == "die" and not Path(file).exists():
+                return Path(f"{file}.go")
+        return None
+
+    def sing(self, text: list[str]) -> Sequence[Any]:
+        for item in text:
+            verb, _, file = item.partition(" ")
+            if verb == "die" and not Path(file).exists():
                 Path(file).touch()
-                time.sleep(0.05)  # what has been answered before is on its way
                 os.kill(os.getpid(), signal.SIGSEGV)
                 time.sleep(10)  # until it is delivered
             if verb == "bad":
@@ -80,6 +91,9 @@ class Chorus(Singers):
         return Sung(text=text, together=1)
 
     def run_batch(self, text: list[str]) -> Sequence[Any]:
+        file = self.death(text)
+        while file is not None and not file.exists():
+            time.sleep(0.005)
         return self.sing(text)
 
 
@@ -100,6 +114,9 @@ class LaterChorus(Singers):
 
     async def run_batch(self, text: list[str]) -> Sequence[Any]:  # type: ignore[override] # as `run`
         await asyncio.sleep(0)
+        file = self.death(text)
+        while file is not None and not file.exists():  # noqa: ASYNC110 -- as above
+            await asyncio.sleep(0.005)
         return self.sing(text)
 
     @SingTask.taskmethod(input_streaming=True, output_streaming=True)

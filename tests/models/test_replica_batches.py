@@ -73,7 +73,7 @@ def test_what_waits_is_the_next_batch(background: Background, tmp_path: Path) ->
     background.run(told())
     figures = background.execution.figures()
     assert sum(figures.batches) < figures.batched_calls
-    assert figures.queue_seconds > 0.04
+    assert figures.queue_seconds > 0
 
 
 def test_one_bad_call_fails_alone(background: Background, tmp_path: Path) -> None:
@@ -136,8 +136,12 @@ def test_a_batch_whose_replica_dies_fails_alone(
             await asyncio.sleep(0.05)
             for choir in choirs:
                 choir.gate.touch()
-            answers: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
             await asyncio.gather(*held)
+            # The other replica has nothing to do any more: it is free for what is run alone.
+            members = execution._pool.members
+            await until(lambda: sum(bool(item.calls) for item in members.values()) == 1)
+            (tmp_path / "dead.go").touch()
+            answers: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
             if retry:
                 assert [item.text for item in answers] == batch + others
                 assert max(item.together for item in answers) > 1
