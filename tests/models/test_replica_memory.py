@@ -76,14 +76,21 @@ def watched(server: Server) -> Iterator[list[Any]]:
 def test_a_replica_without_memory_costs_its_call_and_nothing_else(
     server: Server, tmp_path: Path, by: str
 ) -> None:
+    kernel = by == "the kernel"
+    # What runs out of memory elsewhere on the machine meanwhile looks as if it were the replica:
+    # that may happen, but not each time.
+    begins = (tmp_path / f"begun-{attempt}" for attempt in range(1 if kernel else 5))
+    assert any(lose_replica(server, begun, kernel=kernel) == kernel for begun in begins)
+
+
+def lose_replica(server: Server, begun: Path, *, kernel: bool) -> bool:
+    """Has a replica killed in a call; tells whether the caller was told that memory lacked."""
     wait_for(lambda: say(server, "mortal", "hello").status == 200, what="a replica")
     (pid,) = workers_of(server)
-    kernel = by == "the kernel"
     limit = memory_limit(pid) if kernel else contextlib.nullcontext()
-    begun = tmp_path / "begun"
     with limit, watched(server) as told, ThreadPoolExecutor(1) as threads:
         wait_for(lambda: told == [SERVING], what="its health")
-        text = "eat 600" if kernel else f"hold {tmp_path / 'never'} {begun}"
+        text = "eat 600" if kernel else f"hold {begun.with_name('never')} {begun}"
         call = threads.submit(say, server, "mortal", text)
         if not kernel:
             wait_for(begun.exists, what="the call")
@@ -92,7 +99,6 @@ def test_a_replica_without_memory_costs_its_call_and_nothing_else(
         answer = call.result()
         assert answer.status == 503, answer.body
         assert "killed by SIGKILL" in answer.json["details"]
-        assert ("for lack of memory" in answer.json["details"]) == kernel
         assert say(server, "quick", "hello").status == 200
         wait_for(lambda: shown(server)["state"] == "ready", seconds=60, what="another replica")
         wait_for(lambda: told[-1:] == [SERVING] and NOT_SERVING in told, what="its health")
@@ -104,6 +110,7 @@ def test_a_replica_without_memory_costs_its_call_and_nothing_else(
     (other,) = workers_of(server)
     assert other != pid
     assert say(server, "mortal", "hello").json["text"] == "hello"
+    return "for lack of memory" in answer.json["details"]
 
 
 def test_the_caller_of_a_dead_replica_is_told_within_a_second(
@@ -116,8 +123,9 @@ def test_the_caller_of_a_dead_replica_is_told_within_a_second(
         with ThreadPoolExecutor(1) as threads:
             call = threads.submit(say, server, "mortal", f"hold {tmp_path / 'never'} {begun}")
             wait_for(begun.exists, what="the call")
+            (pid,) = workers_of(server)
             died = time.monotonic()
-            os.kill(workers_of(server)[0], signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             answer = call.result()
             took.append(time.monotonic() - died)
         assert (answer.status, "killed by SIGKILL" in answer.json["details"]) == (503, True)
