@@ -171,6 +171,8 @@ def test_a_request_that_kills_is_refused_until_it_is_cleared(server: Server) -> 
         wait_for(lambda: say(server, "mortal", "hello").status == 200, what="a replica")
         answer = say(server, "mortal", "die 3")
         assert (answer.status, "exited with status 3" in answer.json["details"]) == (503, True)
+    # Without a replica for a while, it would be told of that.
+    wait_for(lambda: say(server, "mortal", "hello").status == 200, what="a replica")
     refused = say(server, "mortal", "die 3")
     assert (refused.status, "ended two replicas" in refused.json["details"]) == (400, True)
     assert manage(server, "reload").status == 200

@@ -23,6 +23,8 @@ def test_a_request_that_kills_is_refused_after_the_server_was_killed(
     for _ in range(2):
         wait_for(lambda: server.say("mortal").status == 200, seconds=60, what="a replica")
         assert server.say("mortal", "die 3").status == 503
+    # Without a replica for a while, it would be told of that.
+    wait_for(lambda: server.say("mortal").status == 200, seconds=60, what="a replica")
     refused = server.say("mortal", "die 3")
     assert (refused.status, "ended two replicas" in refused.json["details"]) == (400, True)
     notes = server.models / ".versions" / ".quarantine"
