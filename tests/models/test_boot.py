@@ -59,7 +59,7 @@ def test_a_start_waits_for_the_models_that_are_there(make: Callable[..., Server]
 
 def test_a_start_need_not_wait(make: Callable[..., Server]) -> None:
     server = make(wait_for_initial_model_loads=False).start()
-    assert state(server, "late") == "loading"
+    wait_for(lambda: state(server, "late") == "loading", what="the load that waits")
     wait_for(lambda: state(server, "stuck") == "ready", what="the other model")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(say, server, "late")
