@@ -6,6 +6,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -20,6 +21,8 @@ from kitfox.models.watchdog import Watchdog
 from kitfox.modules import ModuleBase, RequestContext
 from tests.models.actors import Actor, Stage, ask, run, write_model
 from tests.models.models_under_test import Answer, call, opened, texts, until
+
+ATTEMPTS = 10
 
 
 class Held(ModuleBase):
@@ -172,6 +175,8 @@ def test_a_new_version_is_run_as_was_best_for_the_old_one(
     assert stage.loads.total() == 0
     barrier = threading.Barrier(12, timeout=60)
     monkeypatch.setattr(Actor, "run", lambda _: str(barrier.wait()))
+    # Otherwise as many might run from the beginning.
+    monkeypatch.setattr("kitfox.models.opening.available_cores", lambda: 2)
     write_model(tmp_path, "waiter")
 
     async def scenario(models: ModelManager) -> None:
@@ -206,14 +211,15 @@ def test_a_busy_model_keeps_to_about_as_many_calls_as_there_are_cores() -> None:
             hashlib.pbkdf2_hmac("sha256", b"x", b"y", 2000)
             return Answer(text=text)
 
-    async def scenario() -> None:
+    async def scenario() -> int:
         async with opened(Busy) as execution:
             end = time.monotonic() + 0.3
             while time.monotonic() < end:
                 await asyncio.gather(*(call(execution, "x") for _ in range(20)))
-            assert execution.figures().limit <= 4 * cores
+            return execution.figures().limit
 
-    asyncio.run(scenario())
+    # Who gets no processor seems to wait for something else: that may happen, but not each time.
+    assert any(asyncio.run(scenario()) <= 2 * cores for _ in range(ATTEMPTS))
 
 
 def test_a_deadlocked_model_keeps_nobody_else_from_work(caplog: pytest.LogCaptureFixture) -> None:
@@ -221,13 +227,19 @@ def test_a_deadlocked_model_keeps_nobody_else_from_work(caplog: pytest.LogCaptur
     caplog.set_level(logging.WARNING)
     watchdog = Watchdog()
 
+    def told() -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for item in _warnings(caplog):
+            found[item.__dict__["request_id"]].append(item.getMessage())
+        return found
+
     async def scenario() -> None:
         async with (
             opened(Held, threads=2, run_seconds=0.05, watchdog=watchdog) as stuck,
             opened(Batched, threads=1, watchdog=watchdog) as other,
         ):
             calls = [call(stuck, "hold 1"), call(stuck, "hold 2"), call(stuck, "after")]
-            await until(lambda: "hold 2" in caplog.text or len(_warnings(caplog)) >= 2)
+            await until(lambda: {"id-hold 1", "id-hold 2"} <= told().keys())
             assert (await call(other, "fine")).text == "fine"
             calls[0].cancel()
             Held.gate.set()
@@ -235,10 +247,11 @@ def test_a_deadlocked_model_keeps_nobody_else_from_work(caplog: pytest.LogCaptur
 
     asyncio.run(scenario())
     watchdog.close()
-    told = _warnings(caplog)
-    assert sorted(item.__dict__["request_id"] for item in told) == ["id-hold 1", "id-hold 2"]
-    assert "model test" in told[0].getMessage()
-    assert "in run\n    assert self.gate.wait(30)" in told[0].getMessage()
+    # On a busy machine perhaps of others, too.
+    for name in ("id-hold 1", "id-hold 2"):
+        (message,) = told()[name]
+        assert "model test" in message
+        assert "in run\n    assert self.gate.wait(30)" in message
 
 
 def _warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -246,14 +259,23 @@ def _warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def test_quick_calls_are_not_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    watchdog = Watchdog()
+    class Naps(ModuleBase):
+        def run(self, text: str) -> Answer:
+            time.sleep(0.005)  # so that each look finds a call
+            return Answer(text=text)
 
-    async def scenario() -> None:
-        async with opened(Held, threads=2, run_seconds=0.05, watchdog=watchdog) as execution:
+    async def scenario(watchdog: Watchdog) -> None:
+        async with opened(Naps, threads=2, run_seconds=0.05, watchdog=watchdog) as execution:
             end = time.monotonic() + 0.2
             while time.monotonic() < end:
                 await asyncio.gather(*(call(execution, "x") for _ in range(20)))
 
-    asyncio.run(scenario())
-    watchdog.close()
-    assert not _warnings(caplog)
+    def is_quiet() -> bool:
+        caplog.clear()
+        watchdog = Watchdog()
+        asyncio.run(scenario(watchdog))
+        watchdog.close()
+        return not _warnings(caplog)
+
+    # A call that gets no processor is not quick: that may happen, but not each time.
+    assert any(is_quiet() for _ in range(ATTEMPTS))
