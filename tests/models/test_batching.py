@@ -361,7 +361,8 @@ def test_the_wait_for_others_ends() -> None:
             assert await texts([call(execution, "c")]) == ["c"]
 
     asyncio.run(scenario())
-    assert Upper.seen == [("a", "b"), "c"]
+    # The first goes alone when the second does not come in time.
+    assert Upper.seen in ([("a", "b"), "c"], ["a", "b", "c"])
 
 
 items = st.lists(

@@ -171,7 +171,8 @@ def test_what_a_model_turned_out_to_take_counts(folder: Path, stage: Stage) -> N
         await ask(models, "ant")
         await ask(models, "hoarder")
         assert set(models.loaded) == {"hoarder"}
-        assert models.budget.used >= HOARD
+        # It is measured by what the process grew, which may give back something else meanwhile.
+        assert models.budget.used >= HOARD * 3 // 4
         await ask(models, "ant")
         assert set(models.loaded) == {"ant"}
 
