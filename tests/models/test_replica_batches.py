@@ -49,12 +49,27 @@ class Choir:
         await until(Path(f"{self.gate}.begun").exists)
         return first
 
+    async def arrived(self, count: int) -> None:
+        """Waits until the replicas have got so many calls, of which none can end now."""
+        execution = self.execution
+        await until(lambda: execution.queued == count)
+        contexts = [RequestContext() for _ in execution.replicas]
+        last = [self.sing("the last one", context) for context in contexts]
+        await until(lambda: execution.queued == count + len(last))
+        for context in contexts:
+            context.cancel(Unavailable("nobody waits"))
+        # A replica that says that it has dropped this one has read all that came before.
+        await until(lambda: execution.queued == count)
+        assert all(
+            isinstance(item, Unavailable)
+            for item in await asyncio.gather(*last, return_exceptions=True)
+        )
+
     async def outcomes(self, *texts: str) -> list[Any]:
         """What calls that wait together come to."""
         first = await self.hold()
         calls = [self.sing(text) for text in texts]
-        # They are on their way before the gate opens: a replica is sent what comes at once.
-        await asyncio.sleep(0.05)
+        await self.arrived(1 + len(calls))
         self.gate.touch()
         assert (await first).text.startswith("hold")
         return await asyncio.gather(*calls, return_exceptions=True)
@@ -133,7 +148,7 @@ def test_a_batch_whose_replica_dies_fails_alone(
             # Of another length than those of the batch that dies.
             others = [f"long text {item} of some length" * 9 for item in range(8)]
             calls = [choirs[0].sing(text) for text in batch + others]
-            await asyncio.sleep(0.05)
+            await choirs[0].arrived(len(held) + len(calls))
             for choir in choirs:
                 choir.gate.touch()
             await asyncio.gather(*held)
