@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -113,13 +114,14 @@ def waiting_job(folder: Path, gate: Path) -> Job:
     import datetime
     import json
 
+    job_id = str(uuid.uuid4())
     return Job(
-        id="the-job",
+        id=job_id,
         module_id=Waiter.MODULE_ID,
         created=datetime.datetime.now(datetime.UTC),
         parameters=json.dumps({"gate": str(gate)}),
         libraries=LIBRARIES,
-        output_path=str(folder / "models" / "the-job" / "m"),
+        output_path=str(folder / "models" / job_id / "m"),
         log_path=str(folder / "the-job.log"),
         retries=1,
     )

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,18 +162,17 @@ def test_a_server_killed_at_any_moment_loses_no_training(
 def dying(tmp_path: Path) -> Iterator[tuple[JobStore, Job]]:
     """A job whose worker has begun and is gone, with a model that it has saved."""
     store = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
-    store.add(
-        Job(
-            id="the-job",
-            module_id=Empty.MODULE_ID,
-            created=datetime.datetime.now(datetime.UTC),
-            parameters="{}",
-            output_path=str(tmp_path / "models" / "m"),
-            overwrite=True,
-        )
+    added = Job(
+        id=str(uuid.uuid4()),
+        module_id=Empty.MODULE_ID,
+        created=datetime.datetime.now(datetime.UTC),
+        parameters="{}",
+        output_path=str(tmp_path / "models" / "m"),
+        overwrite=True,
     )
+    store.add(added)
     store.claim_next(host=os.uname().nodename)
-    job = store.begin("the-job", attempt=1, pid=2**22 + 1, start="1@then", environment={})
+    job = store.begin(added.id, attempt=1, pid=2**22 + 1, start="1@then", environment={})
     assert job is not None
     make_folder(Path(job.output_path).parent)
     Empty("new").save(str(partial_path(job)))
