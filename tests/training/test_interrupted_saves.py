@@ -22,6 +22,9 @@ from .trainers import Empty, Hesitant, Waiter
 
 pytestmark = pytest.mark.slow
 
+LEASE = 5
+"""Long enough for the later worker, which a busy machine may keep waiting."""
+
 
 class FirstAttemptLauncher:
     """Starts first attempts in another environment than those that follow."""
@@ -45,7 +48,7 @@ def submit(start_trainings: Callable[..., Trainings]) -> Callable[[Fault], tuple
     """Has a training begun whose first attempt meets a fault, and that may be begun again."""
 
     def do(fault: Fault) -> tuple[Trainings, Job]:
-        trainings = start_trainings(lease=1)
+        trainings = start_trainings(lease=LEASE)
         launcher = FirstAttemptLauncher(trainings.store.url, environment(fault))
         trainings.service.scheduler._launcher = launcher
         job = trainings.service.start(Empty, {}, "m", options=JobOptions(retries=1))
@@ -86,7 +89,7 @@ def test_a_worker_that_goes_on_after_others_took_over_changes_nothing(
 ) -> None:
     """Its host seemed to be gone, and its training was begun again by another."""
     store = JobStore(postgresql_url)
-    first, second = (Scheduler(store=store, lease=1) for _ in range(2))
+    first, second = (Scheduler(store=store, lease=LEASE) for _ in range(2))
     second._host = "second"
     gate = tmp_path / "gate"
     job = waiting_job(tmp_path, gate)
