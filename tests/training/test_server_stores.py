@@ -195,8 +195,8 @@ def test_the_survivor_sees_to_what_a_killed_server_was_to_end(
         hold.begun()
     waiting = one.begin("waited")
     one.kill()
+    other.cancel(waiting)  # before there is a place for it
     other.cancel(running[0])
-    other.cancel(waiting)
     other.ended(running[0], "CANCELED")
     other.ended(waiting, "CANCELED")
     holds[1].release()
