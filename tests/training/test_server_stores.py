@@ -1,5 +1,6 @@
 """Real servers on each kind of job store, and two of them that share one."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,26 +127,64 @@ def is_reciting(server: CoursesServer, model: str, text: str) -> bool:
     return server.recited(model) == text
 
 
+class Desk:
+    """Has trainings run by the server that is asked for them.
+
+    Any server takes what waits in the store, so one that the other has taken is cancelled, and
+    another one asked for.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url = url
+        self._folder = folder
+        self._asked = 0
+
+    def trained(self, server: CoursesServer, line: str, **options: str) -> str:
+        """A training that has ended well."""
+        training = wait_for(
+            lambda: self._begun(server, line, options), what="a training of this server"
+        )
+        server.ended(training)
+        return str(training)
+
+    def _begun(self, server: CoursesServer, line: str, options: dict[str, str]) -> str | None:
+        """A training, unless the other server has taken it."""
+        assert server.process is not None
+        self._asked += 1
+        hold = Hold(self._folder / f"asked-{self._asked}")
+        training = server.begin(line, hold=str(hold), **options)
+        hold.begun()
+        store = JobStore(self._url, create=False)
+        try:
+            _, pid, _ = store.get(training).scheduler.split(" ", 2)
+        finally:
+            store.close()
+        if os.getsid(int(pid)) == server.process.pid:
+            hold.release()
+            return training
+        server.cancel(training)
+        server.ended(training, "CANCELED")
+        return None
+
+
 def test_an_older_model_that_takes_long_to_load_replaces_no_newer_one(
     postgresql_url: str, tmp_path: Path
 ) -> None:
     """One server is at the older one when the other, where nothing is to be loaded, overtakes."""
     options = {"RUNTIME_LAZY_LOAD_POLL_PERIOD_SECONDS": "0"}
     with two_servers(tmp_path, postgresql_url, **options) as (one, other):
-        first = one.begin("first", name="fox")
-        one.ended(first)
+        desk = Desk(postgresql_url, tmp_path)
+        first = desk.trained(one, "first", name="fox")
         wait_for(lambda: is_promoted(one, first), seconds=60, what="the promotion")
         assert one.recited("fox") == "first"  # so it is loaded again before a switch
         load = Hold(tmp_path / "load")
-        slow = one.begin("slow", name="fox", slow=str(load))
-        one.ended(slow)
+        desk.trained(one, "slow", name="fox", slow=str(load))
         load.begun()
-        quick = other.begin("quick", name="fox")
-        other.ended(quick)
+        quick = desk.trained(other, "quick", name="fox")
         wait_for(lambda: is_promoted(other, quick), seconds=60, what="the promotion")
         load.release()
-        marker = one.begin("marker", name="marker")  # promoted when the slow one is
-        one.ended(marker)
+        # Promoted when the slow one is.
+        marker = desk.trained(one, "marker", name="marker")
         wait_for(lambda: is_promoted(one, marker), seconds=60, what="the promotion")
         for server in (one, other):
             assert server.recited("fox") == "quick"
