@@ -216,7 +216,12 @@ def test_threads_that_never_end_do_not_keep_the_worker(trainings: Trainings) -> 
 def test_progress_and_log_can_be_watched(trainings: Trainings) -> None:
     gate = trainings.folder / "gate"
     job = trainings.service.start(Talker, {"gate": str(gate)})
-    running = wait_for(lambda: (now := trainings.store.get(job.id)).progress and now)
+    # The progress may be seen before the rest has been said.
+    running = wait_for(
+        lambda: (
+            (now := trainings.store.get(job.id)).progress and "from a child" in now.log_tail and now
+        )
+    )
     assert running.progress.fraction == 0.25
     assert running.progress.metrics == {"loss": 0.5}
     for text in ("on standard output", "from C", "logged", "from a child", "told to the context"):
