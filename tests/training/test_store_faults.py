@@ -267,8 +267,8 @@ def test_who_is_silent_in_a_transaction_loses_it(postgresql_url: str, make_job: 
 
     def be_silent() -> None:
         with store.database.write() as connection:
-            connection.change("SET idle_in_transaction_session_timeout = '50ms'")
             connection.change("UPDATE jobs SET model_name = 'lost'")
+            connection.change("SET idle_in_transaction_session_timeout = '50ms'")
             store.set("job", pinned=True)  # waits for the row, and gets it
             connection.query("SELECT 1")
 
