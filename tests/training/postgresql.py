@@ -65,14 +65,23 @@ def _serve(programs: Path, place: Path) -> Iterator[str]:
     server = _start(programs / "postgres", ["-D", str(data), *options], place, owner)
     try:
         wait_for(
-            lambda: server.poll() is not None or (place / ".s.PGSQL.5432").exists(),
-            what="PostgreSQL's socket",
+            lambda: server.poll() is not None or _is_ready(data),
+            what="PostgreSQL's start",
         )
         assert server.poll() is None, (place / "log").read_text()
         yield f"postgresql+psycopg://kitfox@/postgres?host={place}"
     finally:
         server.send_signal(signal.SIGQUIT)  # at once; the folder goes anyway
         server.wait()
+
+
+def _is_ready(data: Path) -> bool:
+    """Whether a server takes connections: it refuses them for a while after its socket is there."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return len(lines) == 8 and lines[7].strip() == "ready"
 
 
 def _start(
