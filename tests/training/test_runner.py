@@ -355,7 +355,7 @@ def test_a_late_attempt_writes_nothing(perform: Perform) -> None:
     """A server that was thought dead comes back in the middle of its work."""
 
     async def scene(stage: Stage) -> None:
-        slow = await stage.started()
+        slow = await stage.started(max_concurrent=1)  # so it does not claim the second attempt
         job = stage.job("wait")
         await slow.submit(job)
         await until(lambda: stage.begun, what="the begin")
