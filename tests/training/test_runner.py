@@ -20,6 +20,7 @@ from kitfox.errors import (
 )
 from kitfox.training import Job, JobKind, JobState, JobStore
 from kitfox.training import runner as runner_module
+from kitfox.training.job_rows import to_number
 from kitfox.training.results import ResultFolder
 from kitfox.training.runner import JobRunner
 
@@ -410,13 +411,20 @@ def test_a_living_servers_jobs_are_left_to_it(
             pytest.skip("a file has one server")
         monkeypatch.setattr(runner_module, "_SHARED_STORE", 0.02)
         monkeypatch.setattr(runner_module, "_BEAT", 0.02)
-        monkeypatch.setattr(runner_module, "_SILENCE", 1.0)
         one = await stage.started()
         job = stage.job("wait")
         await one.submit(job)
         await stage.reaches(job, JobState.RUNNING)
+        long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+        with stage.store.database.write() as connection:
+            connection.change(
+                "UPDATE jobs SET started = :moment, heartbeat = :moment", moment=to_number(long_ago)
+            )
+        await until(
+            lambda: (stage.store.get(job.id).heartbeat or long_ago) > long_ago, what="a beat"
+        )
         await stage.started()
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.2)
         assert stage.begun == [(job.id, 1)]
         stage.go.set()
         await stage.reaches(job, JobState.COMPLETED)
