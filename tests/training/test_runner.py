@@ -438,11 +438,20 @@ def test_what_has_been_kept_long_enough_is_forgotten_with_its_result(perform: Pe
         done, waits = stage.job(), stage.job("wait")
         await runner.submit(done)
         await runner.submit(waits)
-        await stage.reaches(done, JobState.COMPLETED)
+
+        def is_forgotten() -> bool:
+            try:
+                runner.get(done.id)
+            except JobNotFound:
+                return True
+            return False
+
+        await until(is_forgotten, what="the end of the time that it is kept")
         await until(lambda: not stage.store.ended_before(_later()), what="the purge")
+        assert (done.id, 1) in stage.begun
         assert not (stage.results.path / done.id).exists()
-        with pytest.raises(JobNotFound):
-            runner.get(done.id)
+        assert is_forgotten()
+        await stage.reaches(waits, JobState.RUNNING)
         assert runner.get(waits.id).state is JobState.RUNNING
         stage.go.set()
 
