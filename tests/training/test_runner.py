@@ -532,16 +532,17 @@ def test_a_claim_that_was_made_and_not_heard_of_is_found_again(
 def test_a_caller_that_goes_away_while_its_job_is_kept_loses_nothing(perform: Perform) -> None:
     async def scene(stage: Stage) -> None:
         runner = await stage.started()
-        held, add = threading.Event(), stage.store.add
+        taken, held, add = threading.Event(), threading.Event(), stage.store.add
 
         def slow(job: Job, **options: Any) -> None:
+            taken.set()
             held.wait(30)
             add(job, **options)
 
         stage.store.add = slow  # type: ignore[method-assign] # to hold it at the right moment
         job = stage.job()
         caller = asyncio.create_task(runner.submit(job))
-        await asyncio.sleep(0.02)
+        await until(taken.is_set, what="the begin of the adding")
         caller.cancel()
         await asyncio.sleep(0.02)
         held.set()
