@@ -82,7 +82,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(workers: Workers) ->
 
 def test_a_training_that_a_shutdown_ends_may_be_begun_again(workers: Workers) -> None:
     """As when a machine or a container asks all of its processes to end."""
-    job = workers.add(Stepper, '{"steps": 150, "every": 10}', retries=1)
+    job = workers.add(Stepper, '{"steps": 150, "every": 10, "hold_at": 145}', retries=1)
     _, handle = workers.launch()
     wait_for(lambda: workers.store.get(job.id).checkpoint, what="a checkpoint")
     os.kill(handle.pid, signal.SIGTERM)

@@ -48,6 +48,7 @@ class Stepper(Steps):
         looks: bool = False,
         die_at: int = 0,
         size: int = 0,
+        hold_at: int = 0,
     ) -> "Stepper":
         """Trains.
 
@@ -58,6 +59,7 @@ class Stepper(Steps):
             looks: Whether it looks at `should_stop`.
             die_at: The step after which the first attempt is killed.
             size: Bytes of each of the model's files.
+            hold_at: The step after which the first attempt goes no further.
         """
         begun: Any = context.load_checkpoint()
         done = [] if begun is None else begun.done
@@ -68,6 +70,8 @@ class Stepper(Steps):
                 context.checkpoint(cls(done, size))
             if len(done) == die_at and context.attempt == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
+            while len(done) == hold_at and context.attempt == 1:
+                time.sleep(0.01)
             time.sleep(0.01)
         return cls(done, size)
 
