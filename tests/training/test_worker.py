@@ -12,6 +12,7 @@ import pytest
 
 from kitfox.modules import load_model
 from kitfox.training import JobState
+from kitfox.training.processes import start_token
 from kitfox.training.publication import checkpoint_root, newest_checkpoint, partial_path
 from kitfox.training.pulse import LOST_STATUS
 from tests.waiting import wait_for
@@ -189,8 +190,7 @@ def test_an_attempt_that_does_not_count_any_more_ends_with_its_children(workers:
     family = json.loads(wait_for(lambda: note.exists() and note.read_text()))
     assert workers.store.release(job.id, attempt=1, reasons=("lease",)) is not None
     assert workers.ended(handle).status == LOST_STATUS
-    child = family[1]
-    wait_for(lambda: not Path(f"/proc/{child}").exists() or _is_zombie(child), what="its end")
+    wait_for(lambda: not start_token(family[1]), what="the end of its child")
     assert not partial_path(lost).exists()
     workers.store.move(job.id, [JobState.QUEUED], JobState.CANCELED)
     for pid in family[2:]:  # of a session of their own: those the scheduler finds
@@ -211,10 +211,6 @@ def test_a_training_whose_store_is_gone_ends_and_says_why(tmp_path: Path) -> Non
         found = Path(job.log_path).read_text()
         assert found.count("is gone: its file was removed. Nobody would learn") == 1
         assert found.count("jobs.sqlite3") == 1
-
-
-def _is_zombie(pid: int) -> bool:
-    return " Z " in Path(f"/proc/{pid}/stat").read_text()
 
 
 def test_a_second_worker_of_an_attempt_is_not_wanted(workers: Workers) -> None:
