@@ -145,8 +145,9 @@ class Family(Kept):
         )
         assert daemon.stdout is not None
         grandchild = int(daemon.stdout.readline())
-        write_whole(note, json.dumps([os.getpid(), child.pid, daemon.pid, grandchild]))
         try:
+            # Whoever reads it may ask for the end at once.
+            write_whole(note, json.dumps([os.getpid(), child.pid, daemon.pid, grandchild]))
             time.sleep(300)
         finally:
             write_whole(note + ".finally", "seen")
