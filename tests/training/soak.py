@@ -221,7 +221,7 @@ class Soak:
 
         Gives its state; nothing if it was deleted.
         """
-        was_gone = self._gone.get(training, False)
+        was_gone, was_ended = self._gone.get(training, False), training in self._ended
         answer = self._ask("GET", f"{MANAGE}/show?training_id={training}")
         if answer is not None and answer.status == 404 and training in self._gone:
             return ""
@@ -229,7 +229,7 @@ class Soak:
             raise Violation(f"training {training} answers, deleted {was_gone}: {answer}")
         shown = answer.json
         if shown["state"] not in TERMINAL:
-            if training in self._ended:
+            if was_ended:
                 raise Violation(f"{training} was {self._ended[training]}, is {shown}")
             return str(shown["state"])
         seen = tuple(shown[name] for name in ("state", "finished", "attempt", "reasons"))
