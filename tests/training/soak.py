@@ -298,9 +298,7 @@ class Soak:
             for pid in self._processes(b"kitfox.training.nursery"):
                 _signal(pid, signal.SIGKILL)
         elif doing == "continue worker":
-            for job in self._stopped:
-                self._signal_worker(job, signal.SIGCONT)
-            self._stopped.clear()
+            self._continue_workers()
         else:
             running = [job for job in self._jobs(UNDER_WAY) if job.worker_pid]
             if not running:
@@ -311,6 +309,11 @@ class Soak:
             number = signal.SIGSTOP if doing == "stop worker" else signal.SIGKILL
             self._signal_worker(job, number)
         self.counts[doing] += 1
+
+    def _continue_workers(self) -> None:
+        for job in self._stopped:
+            self._signal_worker(job, signal.SIGCONT)
+        self._stopped.clear()
 
     def _signal_worker(self, job: Job, number: signal.Signals) -> None:
         if job.worker_pid and is_running(job.worker_pid, job.worker_start):
@@ -338,6 +341,8 @@ class Soak:
             if time.monotonic() > deadline:
                 raise Violation(f"these trainings do not end: {waiting}")
             time.sleep(0.1)
+        # One that had told of its end when it was stopped is not killed: only its leaving is due.
+        self._continue_workers()
         for training in list(self._taught):
             self._look(training)
         self.counts.update(f"ended {state}" for state, *_ in self._ended.values())
