@@ -480,15 +480,21 @@ def test_an_idle_scheduler_uses_no_time(
 ) -> None:
     if store.database.shared:
         pytest.skip("others may put jobs into this kind of store, so it is looked at")
-    scheduler = start_scheduler()
+    scheduler = start_scheduler(lease=3600)  # whose looks are far from each other
     job = make_job(parameters="time.sleep(60)")
     scheduler.submit(job)
     begun(store, job)
-    rounds = []
+    rounds: list[int] = []
     monkeypatch.setattr(scheduler, "_fill", lambda: rounds.append(1))
     scheduler.submit(make_job())
     wait_for(lambda: rounds)
-    assert not wait_briefly(lambda: len(rounds) > 1)
+
+    def goes_on() -> bool:
+        before = len(rounds)
+        return wait_briefly(lambda: len(rounds) > before)
+
+    # A round of the launch may come late: one that looks again and again never rests.
+    assert not all(goes_on() for _ in range(4))
 
 
 def wait_briefly(condition: Callable[[], bool]) -> bool:
