@@ -278,7 +278,14 @@ def test_a_damaged_store_harms_nothing_else(
     database = trainings.store.database
     assert isinstance(database, SqliteDatabase)
     trainings.store.add(make_job(id="job", state=JobState.CANCELED))
-    database.close()
+    log = Path(f"{database.path}-wal")
+
+    def is_closed() -> bool:
+        """Whether all is in the file: the last one to close sees to that."""
+        database.close()
+        return not log.exists()
+
+    wait_for(is_closed, what="the end of the scheduler's first look")
     good = database.path.read_bytes()
     with database.path.open("r+b") as stream:
         stream.seek(4096)
