@@ -34,8 +34,18 @@ def launcher_of(trainings: Trainings) -> WarmLauncher:
 def warm(start_trainings: Start) -> Trainings:
     trainings = start_trainings(launcher="warm")
     launcher_of(trainings).warm_up()
-    wait_for(lambda: launcher_of(trainings).ready, what="the warm process")
+    wait_for(lambda: is_warm(trainings), what="the warm process")
     return trainings
+
+
+def is_warm(trainings: Trainings) -> bool:
+    """Whether the next training would get a warm start.
+
+    The warm process has one who listens to it: the scheduler, as long as it has workers.
+    """
+    scheduler = trainings.service.scheduler
+    wait_for(lambda: not scheduler._watched, what="that the scheduler watches nobody")
+    return launcher_of(trainings).ready
 
 
 def nursery_of(trainings: Trainings) -> int:
@@ -75,7 +85,7 @@ def test_a_warm_training_is_cancelled_with_all_it_started(warm: Trainings) -> No
     warm.service.cancel(job.id)
     warm.in_state(job, JobState.CANCELED)
     assert [start_token(pid) for pid in processes] == [""] * 4
-    assert launcher_of(warm).ready
+    assert is_warm(warm)
 
 
 def test_a_warm_worker_outlives_its_nursery_and_is_watched_on(warm: Trainings) -> None:
@@ -90,7 +100,7 @@ def test_a_warm_worker_outlives_its_nursery_and_is_watched_on(warm: Trainings) -
     assert second != first
     again = warm.service.start(Empty, {})
     assert warm.ended(again).state is JobState.COMPLETED
-    wait_for(lambda: launcher_of(warm).ready, what="the next warm process")
+    wait_for(lambda: is_warm(warm), what="the next warm process")
 
 
 def test_the_nursery_ends_with_its_scheduler_and_workers_go_on(warm: Trainings) -> None:
@@ -109,11 +119,11 @@ def test_a_library_with_threads_is_not_forked(start_trainings: Start, tmp_path: 
     launcher = launcher_of(trainings)
     launcher._libraries = libraries
     launcher.warm_up()
-    wait_for(lambda: launcher.ready, what="the warm process")
+    wait_for(lambda: is_warm(trainings), what="the warm process")
     nursery = nursery_of(trainings)
     job = trainings.ended(trainings.service.start(Empty, {}))
     assert (job.state, job.worker_pid) == (JobState.COMPLETED, nursery)
-    wait_for(lambda: launcher.ready, what="the next warm process")
+    wait_for(lambda: is_warm(trainings), what="the next warm process")
     assert nursery_of(trainings) != nursery
 
 
@@ -130,12 +140,12 @@ def test_a_library_that_cannot_be_imported_is_tried_again_later(
         assert found.reasons == ("No module named 'late_package'",)
     (tmp_path / "late_package.py").touch()
 
-    def is_warm() -> bool:
+    def is_warmed_up() -> bool:
         """Whether it is, after a training: they are what starts the warm process."""
         trainings.ended(trainings.service.start(Empty, {}))
-        return launcher.ready
+        return is_warm(trainings)
 
-    wait_for(is_warm, what="the warm process")
+    wait_for(is_warmed_up, what="the warm process")
     job = trainings.ended(trainings.service.start(Empty, {}))
     assert job.state is JobState.COMPLETED
 
@@ -145,7 +155,7 @@ def test_the_warm_process_comes_with_the_first_training(start_trainings: Start) 
     launcher = launcher_of(trainings)
     assert launcher._nursery is None
     assert trainings.ended(trainings.service.start(Empty, {})).state is JobState.COMPLETED
-    wait_for(lambda: launcher.ready, what="the warm process")
+    wait_for(lambda: is_warm(trainings), what="the warm process")
 
 
 def test_the_warm_process_goes_when_there_is_nothing_to_train(
@@ -159,7 +169,7 @@ def test_the_warm_process_goes_when_there_is_nothing_to_train(
     launcher.warm_up()
     nursery = nursery_of(trainings)
     wait_for(lambda: not start_token(nursery), what="the end of the warm process")
-    assert not launcher.ready
+    assert not is_warm(trainings)
     assert trainings.ended(trainings.service.start(Empty, {})).state is JobState.COMPLETED
     assert nursery_of(trainings) != nursery
 
