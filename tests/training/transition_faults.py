@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,23 @@ class ShellLauncher:
         pass
 
 
+class HoldableScheduler(Scheduler):
+    """Can be kept from claiming what is added from now on."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._claiming = threading.Lock()
+
+    def hold(self) -> None:
+        """Leaves it no place for a job, until `max_concurrent` is something else."""
+        with self._claiming:  # else it may have read the number already
+            self.max_concurrent = 0
+
+    def _fill(self) -> None:
+        with self._claiming:
+            super()._fill()
+
+
 class Ground:
     """A store, its scheduler and its folders, and faults below all of it."""
 
@@ -94,7 +112,7 @@ class Ground:
         self._faults = FaultFile(Path(os.environ[FaultFile.VARIABLE]))
         self.store = JobStore(f"sqlite:///{self.folder / 'jobs.sqlite3'}")
         self.launcher = ShellLauncher(self.store)
-        self.scheduler = Scheduler(
+        self.scheduler = HoldableScheduler(
             store=self.store,
             launcher=self.launcher,
             stop_grace=0.01,
@@ -147,7 +165,7 @@ class Ground:
 
     def waiting_again(self) -> Job:
         """A job with a checkpoint whose first attempt is over, and that waits."""
-        self.scheduler.max_concurrent = 0
+        self.scheduler.hold()
         job = self.job(FAILS, retries=1)
         self.store.add(job)
         self.store.claim_next(host="here")
@@ -218,7 +236,7 @@ def life(ground: Ground) -> tuple[Act, Check]:
 def many(ground: Ground) -> tuple[Act, Check]:
     """Claimed together."""
     jobs = [ground.job(FAILS, priority=1) for _ in range(2)]
-    ground.scheduler.max_concurrent = 0
+    ground.scheduler.hold()
     for job in jobs:
         ground.store.add(job)
 
@@ -236,7 +254,7 @@ def many(ground: Ground) -> tuple[Act, Check]:
 
 
 def cancel_waiting(ground: Ground) -> tuple[Act, Check]:
-    ground.scheduler.max_concurrent = 0
+    ground.scheduler.hold()
     job = ground.job(FAILS)
     ground.store.add(job)
     return lambda: ground.scheduler.cancel(job.id), lambda: cancelled(ground, job)
