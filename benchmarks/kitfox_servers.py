@@ -1,9 +1,11 @@
 """Kitfox itself: the template's own example as it is, and two projects of the benchmark's."""
 
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.bodies import MESSAGES, POINTS, TEXT, as_json, field, path_message, sentences
@@ -23,10 +25,12 @@ from benchmarks.data_suite import reading
 from benchmarks.training import training
 
 __all__ = [
+    "FOUR",
     "KITFOX",
     "MODES",
     "embedding_targets",
     "example_targets",
+    "four_project",
     "prepared",
     "sample_targets",
     "template_project",
@@ -68,9 +72,14 @@ def sample_targets(suite: str, grpc_port: int, rest_port: int) -> dict[str, Targ
     }
 
 
-def embedding_targets(rest_port: int) -> dict[str, Target]:
+FOUR = ("minilm", "minilm-2", "minilm-3", "minilm-4")
+"""Models that are asked in turns."""
+
+
+def embedding_targets(rest_port: int, models: Sequence[str] = FOUR[:1]) -> dict[str, Target]:
     """What the sentence-embedding library answers, on Kitfox and on caikit."""
-    bodies = [as_json({"model_id": "minilm", "inputs": text}) for text in sentences()]
+    names = itertools.cycle(models)
+    bodies = [as_json({"model_id": next(names), "inputs": text}) for text in sentences()]
     return {"rest": rest(rest_port, "/api/v1/task/embedding", bodies, b'"values"')}
 
 
@@ -91,11 +100,19 @@ def embedding_project(place: Place) -> Path:
     """A copy of the embedding project with the model in its folder."""
     folder = prepared(HERE / "embedding", place.folder / "embedding")
     for file in (place.environments / "embedding" / "model").iterdir():
-        copy = folder / "project" / "models" / "minilm" / file.name
+        copy = folder / "project" / "models" / FOUR[0] / file.name
         if not copy.exists():
             # Copied: a link out of the models folder is not followed.
             shutil.copyfile(file, copy)
     return folder / "project"
+
+
+def four_project(place: Place) -> Path:
+    """The same with four such models."""
+    project = embedding_project(replace(place, folder=place.folder / "four"))
+    for name in FOUR[1:]:
+        prepared(project / "models" / FOUR[0], project / "models" / name)
+    return project
 
 
 def variables(grpc_port: int, rest_port: int, metrics_port: int) -> dict[str, str]:
@@ -140,6 +157,14 @@ def embedding(place: Place) -> Launch:
     return _served(place, "embedding", project, ports, embedding_targets(ports[1]))
 
 
+def four(place: Place) -> Launch:
+    """The same with four such models."""
+    ports = free_ports(3)
+    return _served(
+        place, "embedding", four_project(place), ports, embedding_targets(ports[1], FOUR)
+    )
+
+
 def _served(
     place: Place, name: str, project: Path, ports: Iterable[int], targets: dict[str, Target]
 ) -> Launch:
@@ -179,6 +204,7 @@ KITFOX = Contestant(
         "flat": example,
         **{suite: samples(suite) for suite in ("stream", "payload", "nested")},
         "embedding": embedding,
+        "four": four,
     },
     own={"data": reading("kitfox"), "training": training("kitfox_trainings.py", "warm")},
 )

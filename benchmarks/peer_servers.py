@@ -18,9 +18,11 @@ from benchmarks.contestants import (
 )
 from benchmarks.data_suite import reading
 from benchmarks.kitfox_servers import (
+    FOUR,
     embedding_project,
     embedding_targets,
     example_targets,
+    four_project,
     prepared,
     sample_targets,
     template_project,
@@ -239,6 +241,7 @@ PEERS = (
             "hello": _caikit(lambda place: template_project(place.folder), example_targets),
             **{suite: _samples(suite) for suite in ("stream", "payload", "nested")},
             "embedding": _caikit(embedding_project, lambda _, port: embedding_targets(port)),
+            "four": _caikit(four_project, lambda _, port: embedding_targets(port, FOUR)),
         },
         own={
             "data": reading("caikit", "caikit", part=10),

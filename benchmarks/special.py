@@ -36,15 +36,17 @@ LONGER = 3.0
 """As many times as long as other loads, as the servers of the model are loaded."""
 
 
-def bare_model(way: str, place: Place, options: "Options") -> "dict[str, Figures]":
-    """The embedding model without a server, run in one way."""
+def bare_model(way: str, models: int, place: Place, options: "Options") -> "dict[str, Figures]":
+    """The embedding model, or several of it in turns, without a server, run in one way."""
     command = [
         str(python_of(place.environments, "embedding")),
         str(HERE / "embedding" / "bare.py"),
         str(place.environments / "embedding" / "model"),
         *("--seconds", str(options.seconds * LONGER), "--rounds", "1", "--json", "--only", way),
+        *("--models", str(models)),
     ]
-    return {"embedding.rest-32": {"rate": _json(command)[way]}}
+    name = "embedding.rest-32" if models == 1 else "four.rest-32"
+    return {name: {"rate": _json(command)[way]}}
 
 
 def _json(command: list[str], **environment: str) -> dict[str, float]:
@@ -132,7 +134,10 @@ SPECIAL = (
             name=f"the model: {way}",
             environment="embedding",
             packages=("onnxruntime", "tokenizers", "numpy"),
-            own={"embedding": functools.partial(bare_model, way)},
+            own={
+                "embedding": functools.partial(bare_model, way, 1),
+                "four": functools.partial(bare_model, way, 4),
+            },
         )
         for way in WAYS
     ),

@@ -152,6 +152,14 @@ WORKS = (
         callers=32,
         longer=3.0,
     ),
+    Work(
+        name="four.rest-32",
+        title="Four such models at once, 32 callers",
+        main="rate",
+        target="rest",
+        callers=32,
+        longer=3.0,
+    ),
     *_loads("modes", " by execution mode", "inline"),
     Work(
         name="models.start",

@@ -1,6 +1,6 @@
 """How fast the model itself is, without any server: the limit that servers are measured against.
 
-    python bare.py MODEL_FOLDER [--seconds 3] [--rounds 3] [--only NAME ...] [--json]
+    python bare.py MODEL_FOLDER [--seconds 3] [--rounds 3] [--only NAME ...] [--models 1] [--json]
 
 Each way of running gets the same sentences, of which it may see 32 at a time, as many as the
 callers of a server have waiting. The ways take turns; the medians count, in sentences a second.
@@ -20,6 +20,18 @@ from embedder import Embedder
 from sentences import mixed_sentences
 
 WAITING = 32
+
+
+class Several:
+    """Models of the same kind, asked in turns."""
+
+    def __init__(self, folder: str, models: int, threads: int = 0) -> None:
+        self._turns = itertools.cycle([Embedder(folder, threads) for _ in range(models)])
+
+    def embed(self, sentences: list[str]) -> object:
+        """What one of them answers."""
+        return next(self._turns).embed(sentences)
+
 
 Way = Callable[[Iterator[list[str]], float], float]
 """Runs what waits, 32 sentences at a time, for so many seconds; sentences a second."""
@@ -49,7 +61,7 @@ def in_turn(run: Callable[[list[str]], object]) -> Way:
     return way
 
 
-def one_each(embedder: Embedder, workers: int) -> Way:
+def one_each(embedder: Several, workers: int) -> Way:
     """Each worker takes the next sentence when it is done with one, and waits for nobody."""
 
     def way(waiting: Iterator[list[str]], seconds: float) -> float:
@@ -73,9 +85,9 @@ def one_each(embedder: Embedder, workers: int) -> Way:
     return way
 
 
-def ways(folder: str, workers: int) -> dict[str, Way]:
+def ways(folder: str, models: int, workers: int) -> dict[str, Way]:
     """All ways by name."""
-    whole, single = Embedder(folder), Embedder(folder, threads=1)
+    whole, single = Several(folder, models), Several(folder, models, threads=1)
     pool = ThreadPoolExecutor(workers)
     return {
         "one by one": one_each(whole, 1),
@@ -95,13 +107,14 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", type=int, default=1, help="how many of them, asked in turns")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", nargs="*", help="names of ways; all by default")
     parser.add_argument("--json", action="store_true", help="medians as one JSON object")
     options = parser.parse_args()
     chosen = {
         name: way
-        for name, way in ways(options.folder, options.workers).items()
+        for name, way in ways(options.folder, options.models, options.workers).items()
         if not options.only or name in options.only
     }
     found: dict[str, list[float]] = {name: [] for name in chosen}
