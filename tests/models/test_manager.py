@@ -503,6 +503,30 @@ def test_what_is_unloaded_before_it_was_seen_is_not_taken_for_new(
     run(scenario, tmp_path)
 
 
+def test_what_was_unloaded_and_cannot_be_looked_at_keeps_no_other_from_its_load(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(models: ModelManager) -> None:
+        follower = models.follower
+        await follower.load_all()
+        write_model(tmp_path, "told")
+        await models.load("told")
+        assert models.unload("told")
+        write_model(tmp_path, "other")
+        find = models.store.find_here
+
+        def fail(name: str) -> Path | None:
+            if name == "told":
+                raise Unavailable("its folder cannot be read")
+            return find(name)
+
+        monkeypatch.setattr(models.store, "find_here", fail)
+        await follower.look()
+        assert "other" in models.loaded
+
+    run(scenario, tmp_path)
+
+
 def test_who_is_waited_for_comes_first(tmp_path: Path, stage: Stage) -> None:
     for name in ("first", *(f"other{number}" for number in range(8))):
         write_model(tmp_path, name, act="wait" if name == "first" else "slow")

@@ -124,13 +124,15 @@ class Follower:
         """Whether to ask the store: of what came from elsewhere, only if it is not as it was."""
         return path.is_relative_to(self._models.store.root) or not files.are_in(files_if_any(path))
 
-    def _without(self, names: Iterable[str], dismissed: Mapping[str, Files]) -> list[str]:
+    def _without(self, names: Iterable[str], dismissed: Mapping[str, Files]) -> set[str]:
         """Those of some models that are not as they were when they were dismissed."""
-        return [
-            name
-            for name in names
-            if name not in dismissed or not dismissed[name].are_in(self._at(name)[1])
-        ]
+        found = set(names)
+        for name in found & dismissed.keys():
+            # One that cannot be looked at is left to its load, which tells why.
+            with contextlib.suppress(KitfoxError):
+                if dismissed[name].are_in(self._at(name)[1]):
+                    found.remove(name)
+        return found
 
     def _promising(self, names: Iterable[str]) -> list[str]:
         """Those of the models that did not load which may, by now."""
