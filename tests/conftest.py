@@ -181,6 +181,20 @@ class Server:
             with err:
                 return Answer(err.code, dict(err.headers), err.read())
 
+    def metric(self, name: str) -> int:
+        """A figure that has no labels."""
+        for line in self.metrics().splitlines():
+            if line.startswith(f"{name} "):
+                return int(float(line.split()[1]))
+        raise AssertionError(f"no such metric: {name}")
+
+    def metrics(self) -> str:
+        """What Prometheus is told."""
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            text: str = answer.read().decode()
+        return text
+
     def channel(self) -> grpc.Channel:
         return grpc.insecure_channel(self.address)
 

@@ -1,7 +1,6 @@
 """A server of `queues_project` with settings of a test, and calls of one line."""
 
 import shutil
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,14 +56,6 @@ class QueuesServer(Server):
         answer = self.http("GET", f"{MANAGE}?{query}")
         assert answer.status == 200, answer.body
         return [model["model_id"] for model in answer.json["models"]]
-
-    def metric(self, name: str) -> float:
-        """A figure without labels."""
-        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            lines = answer.read().decode().splitlines()
-        (value,) = (line.split()[1] for line in lines if line.split()[0] == name)
-        return float(value)
 
     def manage(self, action: str, model: str) -> Answer:
         return self.http("POST", f"{MANAGE}/{action}", {"model_id": model})

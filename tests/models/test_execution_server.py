@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -49,9 +48,7 @@ def manage(server: Server, action: str) -> Answer:
 
 def metrics(server: Server, model: str, *names: str) -> list[float]:
     """Several figures of one moment."""
-    url = f"http://127.0.0.1:{server.metrics_port}/metrics"
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        lines = answer.read().decode().splitlines()
+    lines = server.metrics().splitlines()
     return [
         sum(
             float(line.rpartition(" ")[2])

@@ -94,21 +94,6 @@ class ShapesServer(Server):
         """The calls that are being worked on."""
         return self.metric("calls_in_flight")
 
-    def metric(self, name: str) -> int:
-        """A figure that has no labels."""
-        for line in self.metrics().splitlines():
-            if line.startswith(f"{name} "):
-                return int(float(line.split()[1]))
-        raise AssertionError(f"no such metric: {name}")
-
-    def metrics(self) -> str:
-        import urllib.request
-
-        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            text: str = answer.read().decode()
-        return text
-
 
 def model(name: str, *more: tuple[str, Any]) -> tuple[tuple[str, Any], ...]:
     """The metadata that names a model."""
